@@ -1,0 +1,119 @@
+//! Globals that the sensor sets once, when it loads the programs.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What the programs watch, and where the running kernel keeps the fields they read.
+///
+/// Offsets are in bytes and come from the kernel's BTF. [`Offsets::UNKNOWN`] marks a field that this
+/// kernel lacks; the program then leaves the matching record field empty and counts a fault.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Config {
+    /// Id of the cgroup v2 directory that limits process signals; 0 watches every task.
+    pub scope_cgroup_id: u64,
+    /// Depth of that directory below the cgroup root (the root itself is level 0).
+    pub scope_cgroup_level: u32,
+    /// Inode number of the network namespace that limits socket signals; 0 watches all.
+    pub scope_netns: u32,
+    /// Thread group id of the sensor itself, whose own events are not reported; 0 excludes none.
+    pub self_tgid: u32,
+    /// Not used; keeps the next field aligned.
+    pub reserved: u32,
+    /// Where the kernel keeps what the programs read.
+    pub offsets: Offsets,
+}
+
+/// Byte offsets of kernel structure fields on the running kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Offsets {
+    /// `task_struct.mm`.
+    pub task_mm: u32,
+    /// `task_struct.real_parent`.
+    pub task_real_parent: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct.start_boottime` (nanoseconds since boot).
+    pub task_start_boottime: u32,
+    /// `task_struct.exit_code`.
+    pub task_exit_code: u32,
+    /// `task_struct.files`.
+    pub task_files: u32,
+    /// `mm_struct.arg_start`.
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`.
+    pub mm_arg_end: u32,
+    /// `mm_struct.exe_file`.
+    pub mm_exe_file: u32,
+    /// `files_struct.fdt`.
+    pub files_fdt: u32,
+    /// `fdtable.fd`.
+    pub fdt_fd: u32,
+    /// `fdtable.max_fds`.
+    pub fdt_max_fds: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `file.f_path` plus `path.dentry`.
+    pub file_dentry: u32,
+    /// `file.f_path` plus `path.mnt`.
+    pub file_mnt: u32,
+    /// `file.private_data`.
+    pub file_private_data: u32,
+    /// `inode.i_mode`.
+    pub inode_mode: u32,
+    /// `inode.i_ino`.
+    pub inode_ino: u32,
+    /// `inode.i_nlink`.
+    pub inode_nlink: u32,
+    /// `inode.i_sb`.
+    pub inode_sb: u32,
+    /// `super_block.s_dev`.
+    pub sb_dev: u32,
+    /// `super_block.s_magic`.
+    pub sb_magic: u32,
+    /// `dentry.d_name` plus `qstr.name`.
+    pub dentry_name: u32,
+    /// `dentry.d_parent`.
+    pub dentry_parent: u32,
+    /// `vfsmount.mnt_root`.
+    pub vfsmount_root: u32,
+    /// `mount.mnt` (a `vfsmount` is embedded there).
+    pub mount_mnt: u32,
+    /// `mount.mnt_parent`.
+    pub mount_parent: u32,
+    /// `mount.mnt_mountpoint`.
+    pub mount_mountpoint: u32,
+    /// `socket.sk`.
+    pub socket_sk: u32,
+    /// `sock.__sk_common` plus `sock_common.skc_family`.
+    pub sock_family: u32,
+    /// … plus `skc_daddr`.
+    pub sock_daddr: u32,
+    /// … plus `skc_rcv_saddr`.
+    pub sock_saddr: u32,
+    /// … plus `skc_dport` (network byte order).
+    pub sock_dport: u32,
+    /// … plus `skc_num` (local port, host byte order).
+    pub sock_num: u32,
+    /// … plus `skc_v6_daddr`.
+    pub sock_v6_daddr: u32,
+    /// … plus `skc_v6_rcv_saddr`.
+    pub sock_v6_saddr: u32,
+    /// … plus `skc_net` (a pointer to `net`).
+    pub sock_net: u32,
+    /// `net.ns` plus `ns_common.inum`.
+    pub net_inum: u32,
+    /// `module.name` (an array).
+    pub module_name: u32,
+}
+
+impl Offsets {
+    /// The field does not exist on this kernel, or its BTF could not be read.
+    pub const UNKNOWN: u32 = u32::MAX;
+}
+
+#[cfg(feature = "user")]
+// SAFETY: `Config` is `repr(C)`, without padding (zerocopy's `IntoBytes` proves it), and `Copy`.
+unsafe impl aya::Pod for Config {}

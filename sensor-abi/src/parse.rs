@@ -1,0 +1,1 @@
+//! Packet parsing shared by the kernel programs and the capture replayer.
