@@ -1,0 +1,85 @@
+//! Everything that sensor and brain say to each other besides batches.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Position;
+
+/// First frame of a session, from the sensor. Facts here are shown, never trusted as identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The host's own name.
+    pub hostname: String,
+    /// Version of the sensor program.
+    pub sensor_version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The epoch of the batches that will follow.
+    pub epoch: u64,
+    /// Processors online.
+    pub cpus: u32,
+}
+
+/// The brain's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Highest sequence number on the brain's disk for this epoch, per lane in [`crate::batch::Lane`]'s order;
+    /// the sensor forgets up to there and goes on after it.
+    pub durable: [u64; 2],
+    /// The brain's clock, nanoseconds since the Unix epoch.
+    pub brain_unix_ns: u64,
+}
+
+/// Batches of a lane up to and including this position are on the brain's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The highest such position.
+    pub position: Position,
+}
+
+/// Why the brain ends a session or refuses an enrolment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Stable name, also the metric's label.
+    pub reason: String,
+    /// One sentence for the operator of the sensor.
+    pub message: String,
+}
+
+/// A sensor without a certificate asks for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolRequest {
+    /// The secret part of a join token.
+    pub token: String,
+    /// The name under which the host will be shown.
+    pub hostname: String,
+    /// PKCS #10 certificate signing request, DER. Its subject is ignored.
+    pub csr_der: Vec<u8>,
+}
+
+/// The brain enrols a sensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolReply {
+    /// The id that the certificate binds.
+    pub sensor_id: String,
+    /// The sensor's certificate, DER.
+    pub certificate_der: Vec<u8>,
+}
+
+/// Every frame that is not a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Sensor to brain, first frame of a session.
+    Hello(Hello),
+    /// Brain to sensor, answer to it.
+    Welcome(Welcome),
+    /// Brain to sensor.
+    Ack(Ack),
+    /// Brain to sensor, before it closes.
+    Refusal(Refusal),
+    /// Sensor to brain, only frame of an enrolment.
+    EnrolRequest(EnrolRequest),
+    /// Brain to sensor, answer to it.
+    EnrolReply(EnrolReply),
+}

@@ -1,0 +1,36 @@
+//! Every maximum of the protocol, with the reason for its value.
+//!
+//! A sender stays below these; a receiver refuses what crosses one, with a counted reason.
+
+/// Bytes of a frame's body as it travels. A tick of a busy host compresses to some 100 KiB.
+pub const FRAME_MAX: usize = 1024 * 1024;
+
+/// Bytes of a frame's body after decompression; also the ceiling for what decoding may allocate.
+pub const BODY_MAX: usize = 4 * 1024 * 1024;
+
+/// Records of all kinds in one batch. A fuller tick is cut into several batches.
+pub const RECORDS_MAX: usize = 16_384;
+
+/// Processes in one batch: those that records name, and their ancestors.
+pub const PROCESSES_MAX: usize = 16_384;
+
+/// Strings in a batch's table.
+pub const STRINGS_MAX: usize = 65_536;
+
+/// Bytes of one string. The kernel's own limit for a path is 4096; arguments are cut to it as well.
+pub const STRING_MAX: usize = 4096;
+
+/// Bytes of all strings in a batch's table.
+pub const STRING_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Ancestors that a finding's lineage shows; deeper trees are cut at the root side.
+pub const LINEAGE_MAX: usize = 16;
+
+/// Hooks named in one coverage record.
+pub const HOOKS_MAX: usize = 256;
+
+/// Ledger lines in one coverage record.
+pub const LEDGER_MAX: usize = 256;
+
+/// Bytes of a control frame's body. A certificate chain or a policy fits well below.
+pub const CONTROL_MAX: usize = 256 * 1024;
