@@ -39,7 +39,9 @@ pub enum FrameError {
     #[error("not a Sakuramori frame")]
     Magic,
     /// The peer speaks another version.
-    #[error("peer speaks protocol version {theirs}, this build speaks {VERSION}; upgrade the older one")]
+    #[error(
+        "peer speaks protocol version {theirs}, this build speaks {VERSION}; upgrade the older one"
+    )]
     Version {
         /// What the frame says.
         theirs: u16,
@@ -103,7 +105,9 @@ pub struct Header {
 impl Header {
     /// Parses a header before any byte of the body is read or room for it is made.
     pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self, FrameError> {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         if bytes[..4] != MAGIC {
             return Err(FrameError::Magic);
         }
@@ -150,7 +154,8 @@ pub fn encode_batch(batch: &Batch) -> Result<Vec<u8>, FrameError> {
     if full.len() > limits::BODY_MAX {
         return Err(FrameError::TooLarge { announced: full.len(), max: limits::BODY_MAX });
     }
-    let body = zstd::bulk::compress(&full, ZSTD_LEVEL).map_err(|e| FrameError::Body(e.to_string()))?;
+    let body =
+        zstd::bulk::compress(&full, ZSTD_LEVEL).map_err(|e| FrameError::Body(e.to_string()))?;
     frame(KIND_BATCH, CODEC_BINCODE_ZSTD, full.len(), &body, limits::FRAME_MAX)
 }
 
@@ -236,7 +241,9 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     match bincode::serde::decode_from_slice(bytes, config()) {
         Ok((value, used)) if used == bytes.len() => Ok(value),
-        Ok((_, used)) => Err(FrameError::Body(format!("{} bytes are left over", bytes.len() - used))),
+        Ok((_, used)) => {
+            Err(FrameError::Body(format!("{} bytes are left over", bytes.len() - used)))
+        }
         Err(error) => Err(FrameError::Body(error.to_string())),
     }
 }

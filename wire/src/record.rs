@@ -22,7 +22,9 @@ impl ProcessRef {
 }
 
 /// An address in 16 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Address(pub [u8; 16]);
 
 impl Address {

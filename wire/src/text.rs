@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(builder.add(b"/bin/sh"), Some(a));
         assert_eq!(builder.add(b""), Some(StrId(0)));
         let table = builder.finish();
-        assert_eq!((table.len(), table.bytes(a), table.bytes(b)), (2, &b"/bin/sh"[..], &b"/bin/ls"[..]));
+        assert_eq!(
+            (table.len(), table.bytes(a), table.bytes(b)),
+            (2, &b"/bin/sh"[..], &b"/bin/ls"[..])
+        );
         assert_eq!(table.bytes(StrId(3)), b"");
         assert_eq!(table.fault(), None);
     }
