@@ -6,7 +6,7 @@
 //! Padding is a compile error (zerocopy), sizes are asserted. Both sides ship in one binary, so
 //! there is no version here; the versioned border is the crate `wire`.
 //!
-//! Reading order: [`config`], [`fault`], [`flow`], [`record`], [`syscall`], [`parse`].
+//! Reading order: [`config`], [`fault`], [`flow`], [`record`], [`seen`], [`syscall`], [`parse`].
 
 #![cfg_attr(not(test), no_std)]
 #![deny(missing_docs)]
@@ -16,4 +16,5 @@ pub mod fault;
 pub mod flow;
 pub mod parse;
 pub mod record;
+pub mod seen;
 pub mod syscall;

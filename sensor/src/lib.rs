@@ -1,1 +1,4 @@
 //! sensor
+
+pub mod probe;
+pub mod drain;
