@@ -17,8 +17,8 @@ pub struct Config {
     pub scope_netns: u32,
     /// Thread group id of the sensor itself, whose own events are not reported; 0 excludes none.
     pub self_tgid: u32,
-    /// Not used; keeps the next field aligned.
-    pub reserved: u32,
+    /// 1 when `sched_process_exit` has the argument `group_dead` (since 6.16), else 0.
+    pub exit_says_group_dead: u32,
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
 }
@@ -107,12 +107,30 @@ pub struct Offsets {
     pub net_inum: u32,
     /// `module.name` (an array).
     pub module_name: u32,
+    /// `task_struct.pid` (what user space calls a thread id).
+    pub task_pid: u32,
+    /// `task_struct.cred`.
+    pub task_cred: u32,
+    /// `cred.euid`.
+    pub cred_euid: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.live` (threads that have not begun to exit).
+    pub signal_live: u32,
+    /// `signal_struct.group_exit_code`.
+    pub signal_group_exit_code: u32,
+    /// `inet_sock.inet_sport` (network byte order; outlives `skc_num`).
+    pub inet_sport: u32,
+    /// `sock.sk_protocol`.
+    pub sock_protocol: u32,
 }
 
 impl Offsets {
     /// The field does not exist on this kernel, or its BTF could not be read.
     pub const UNKNOWN: u32 = u32::MAX;
 }
+
+const _: () = assert!(size_of::<Config>() == 24 + size_of::<Offsets>());
 
 #[cfg(feature = "user")]
 // SAFETY: `Config` is `repr(C)`, without padding (zerocopy's `IntoBytes` proves it), and `Copy`.

@@ -88,9 +88,58 @@ pub struct FlowStats {
     pub egress: Direction,
 }
 
+impl Direction {
+    /// No packet yet.
+    pub const ZERO: Self = Self {
+        packets: 0,
+        bytes: 0,
+        first_ns: 0,
+        last_ns: 0,
+        isn: 0,
+        tcp_flags: 0,
+        state: 0,
+        syns: 0,
+    };
+}
+
 impl FlowStats {
     /// `Direction::state`: the initial sequence number is known.
     pub const HAS_ISN: u8 = 1;
+
+    /// No packet yet.
+    pub const ZERO: Self = Self { ingress: Direction::ZERO, egress: Direction::ZERO };
+}
+
+/// The coarse table: one slot per family and protocol, so that it cannot fill up.
+pub mod coarse {
+    use super::{FlowKey, detail, family};
+
+    const PROTOCOLS: u32 = 256;
+
+    /// Number of slots.
+    pub const SLOTS: u32 = 3 * PROTOCOLS;
+
+    /// Returns the slot of a packet that found no room in the exact table.
+    #[inline(always)]
+    pub const fn slot(family: u8, protocol: u8) -> u32 {
+        let row = match family {
+            family::IPV4 => 0,
+            family::IPV6 => 1,
+            _ => 2,
+        };
+        row * PROTOCOLS + protocol as u32
+    }
+
+    /// Returns what a slot stands for; the interface is not known.
+    pub fn key(slot: u32) -> FlowKey {
+        let family = match slot / PROTOCOLS {
+            0 => family::IPV4,
+            1 => family::IPV6,
+            _ => family::OTHER,
+        };
+        let protocol = (slot % PROTOCOLS) as u8;
+        FlowKey { family, protocol, detail: detail::PROTOCOL_ONLY, ..FlowKey::default() }
+    }
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 48);
@@ -103,3 +152,16 @@ unsafe impl aya::Pod for FlowKey {}
 #[cfg(feature = "user")]
 // SAFETY: as above.
 unsafe impl aya::Pod for FlowStats {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coarse_slots_and_keys_are_inverse() {
+        for slot in 0..coarse::SLOTS {
+            let key = coarse::key(slot);
+            assert_eq!(coarse::slot(key.family, key.protocol), slot);
+        }
+    }
+}

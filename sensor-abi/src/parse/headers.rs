@@ -86,24 +86,10 @@ pub struct Tcp {
 }
 
 /// What the headers of one packet say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    /// Source address, v4-mapped for IPv4.
-    pub source: [u8; 16],
-    /// Destination address, likewise.
-    pub destination: [u8; 16],
-    /// Source port; for ICMP the type.
-    pub source_port: u16,
-    /// Destination port; for ICMP the code; for a packet that is not IP its EtherType.
-    pub destination_port: u16,
-    /// Outer VLAN id, 0 without a tag.
-    pub vlan: u16,
-    /// IP protocol number, after IPv6 extension headers.
-    pub protocol: u8,
-    /// See [`family`].
-    pub family: u8,
-    /// See [`detail`].
-    pub detail: u8,
+    /// The flow that the packet belongs to, seen from the host.
+    pub key: FlowKey,
     /// Why the key is less than exact, if it is.
     pub problem: Option<Problem>,
     /// Set for a TCP packet whose header is complete.
@@ -111,112 +97,192 @@ pub struct Headers {
 }
 
 impl Headers {
-    const EMPTY: Self = Self {
-        source: [0; 16],
-        destination: [0; 16],
-        source_port: 0,
-        destination_port: 0,
-        vlan: 0,
-        protocol: 0,
-        family: family::OTHER,
-        detail: detail::PROTOCOL_ONLY,
-        problem: None,
-        tcp: None,
-    };
+    /// Reads the headers of an Ethernet frame; never fails, says less instead.
+    pub fn ethernet<P: Packet>(packet: &P, ifindex: u32, way: Way) -> Self {
+        let mut headers = Self::default();
+        headers.read_ethernet(packet, ifindex, way);
+        headers
+    }
 
-    /// Returns the flow that the packet belongs to, seen from the host.
+    /// As [`Headers::ethernet`], in place: a kernel program has 512 bytes of stack. For the same
+    /// reason every field is read by itself and stored at once.
     #[inline(always)]
-    pub fn key(&self, ifindex: u32, way: Way) -> FlowKey {
-        let mut key = FlowKey {
-            local_addr: self.destination,
-            remote_addr: self.source,
-            ifindex,
-            local_port: self.destination_port,
-            remote_port: self.source_port,
-            vlan: self.vlan,
-            protocol: self.protocol,
-            family: self.family,
-            detail: self.detail,
-            reserved: [0; 3],
-        };
-        if matches!(way, Way::Egress) {
-            key.local_addr = self.source;
-            key.remote_addr = self.destination;
+    pub fn read_ethernet<P: Packet>(&mut self, packet: &P, ifindex: u32, way: Way) {
+        *self = Self::default();
+        self.key.ifindex = ifindex;
+        self.key.detail = detail::PROTOCOL_ONLY;
+        let read = self
+            .link(packet)
+            .and_then(|(ethertype, offset)| self.network(packet, ethertype, offset, way))
+            .and_then(|offset| self.walk_extensions(packet, offset))
+            .and_then(|offset| self.transport(packet, offset, way));
+        if let Err(problem) = read {
+            self.problem = problem;
         }
-        // Only ports change sides: an ICMP type stays `local_port`, an EtherType `remote_port`.
-        let has_ports = self.family != family::OTHER && !is_icmp(self.protocol);
-        if matches!(way, Way::Egress) || !has_ports {
-            key.local_port = self.source_port;
-            key.remote_port = self.destination_port;
+    }
+
+    /// Reads the Ethernet header and its tags; returns the EtherType and where its payload starts.
+    #[inline(always)]
+    fn link<P: Packet>(&mut self, packet: &P) -> Step<(u16, usize)> {
+        let mut ethertype = be16(packet, 12)?;
+        let mut offset = 14;
+        for tag in 0..VLAN_TAGS_MAX {
+            if !ETHERTYPES_VLAN.contains(&ethertype) {
+                break;
+            }
+            self.key.remote_port = ethertype;
+            let control = be16(packet, offset)?;
+            if tag == 0 {
+                self.key.vlan = control & 0x0fff;
+            }
+            ethertype = be16(packet, offset + 2)?;
+            offset += 4;
         }
-        key
+        self.key.remote_port = 0;
+        Ok((ethertype, offset))
+    }
+
+    /// Reads the addresses; returns where the next header starts.
+    #[inline(always)]
+    fn network<P: Packet>(
+        &mut self,
+        packet: &P,
+        ethertype: u16,
+        offset: usize,
+        way: Way,
+    ) -> Step<usize> {
+        match ethertype {
+            ETHERTYPE_IPV4 => self.ipv4(packet, offset, way),
+            ETHERTYPE_IPV6 => self.ipv6(packet, offset, way),
+            other => {
+                self.key.remote_port = other;
+                Err(Some(Problem::NotIp))
+            }
+        }
     }
 
     #[inline(always)]
-    fn truncated(mut self) -> Self {
-        self.problem = Some(Problem::Truncated);
-        self
-    }
-}
-
-#[inline(always)]
-fn is_icmp(number: u8) -> bool {
-    number == protocol::ICMP || number == protocol::ICMPV6
-}
-
-/// Reads the headers of an Ethernet frame; never fails, says less instead.
-#[inline(always)]
-pub fn ethernet<P: Packet>(packet: &P) -> Headers {
-    let mut headers = Headers::EMPTY;
-    let Some(ethertype) = packet.read::<2>(12) else {
-        return headers.truncated();
-    };
-    let mut ethertype = u16::from_be_bytes(ethertype);
-    let mut offset = 14;
-    for tag in 0..VLAN_TAGS_MAX {
-        if !ETHERTYPES_VLAN.contains(&ethertype) {
-            break;
+    fn ipv4<P: Packet>(&mut self, packet: &P, offset: usize, way: Way) -> Step<usize> {
+        self.key.family = family::IPV4;
+        let [first] = need(packet.read::<1>(offset))?;
+        let length = usize::from(first & 0x0f) * 4;
+        if first >> 4 != 4 || length < 20 {
+            return Err(Some(Problem::Truncated));
         }
-        let Some([tci_high, tci_low, type_high, type_low]) = packet.read::<4>(offset) else {
-            headers.destination_port = ethertype;
-            return headers.truncated();
+        let destination = need(packet.read::<4>(offset + 16))?;
+        let source = need(packet.read::<4>(offset + 12))?;
+        let [number] = need(packet.read::<1>(offset + 9))?;
+        let fragment_offset = be16(packet, offset + 6)? & 0x1fff;
+        self.key.protocol = number;
+        self.key.detail = detail::NO_PORTS;
+        let (from, to) = self.addresses(way);
+        *from = mapped(source);
+        *to = mapped(destination);
+        if fragment_offset != 0 {
+            return Err(None);
+        }
+        Ok(offset + length)
+    }
+
+    #[inline(always)]
+    fn ipv6<P: Packet>(&mut self, packet: &P, offset: usize, way: Way) -> Step<usize> {
+        self.key.family = family::IPV6;
+        let [first] = need(packet.read::<1>(offset))?;
+        if first >> 4 != 6 {
+            return Err(Some(Problem::Truncated));
+        }
+        let [next] = need(packet.read::<1>(offset + 6))?;
+        self.key.protocol = next;
+        let (from, to) = self.addresses(way);
+        *to = need(packet.read::<16>(offset + 24))?;
+        *from = need(packet.read::<16>(offset + 8))?;
+        self.key.detail = detail::NO_PORTS;
+        Ok(offset + 40)
+    }
+
+    /// Walks IPv6 extension headers to the transport header.
+    #[inline(always)]
+    fn walk_extensions<P: Packet>(&mut self, packet: &P, mut offset: usize) -> Step<usize> {
+        if self.key.family != family::IPV6 {
+            return Ok(offset);
+        }
+        for _ in 0..EXTENSIONS_MAX {
+            let number = self.key.protocol;
+            if !is_extension(number) {
+                return Ok(offset);
+            }
+            let [next, length] = need(packet.read::<2>(offset))?;
+            let fragment = be16(packet, offset + 2)?;
+            self.key.protocol = next;
+            offset += extension_length(number, usize::from(length));
+            // The fragment offset is in the upper 13 bits.
+            if number == protocol::FRAGMENT && fragment >> 3 != 0 {
+                return Err(None);
+            }
+            if offset >= OFFSET_MAX {
+                break;
+            }
+        }
+        Err(Some(Problem::Truncated))
+    }
+
+    #[inline(always)]
+    fn transport<P: Packet>(&mut self, packet: &P, offset: usize, way: Way) -> Step<()> {
+        match self.key.protocol {
+            protocol::TCP => {
+                // The flags come last of what is needed: with them the rest is there too.
+                let [flags] = need(packet.read::<1>(offset + 13))?;
+                let seq = u32::from_be_bytes(need(packet.read::<4>(offset + 4))?);
+                let ack = u32::from_be_bytes(need(packet.read::<4>(offset + 8))?);
+                self.tcp = Some(Tcp { flags, seq, ack });
+                self.ports(packet, offset, way)?;
+            }
+            protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => {
+                self.ports(packet, offset, way)?;
+            }
+            protocol::ICMP | protocol::ICMPV6 => {
+                let [kind, code] = need(packet.read::<2>(offset))?;
+                self.key.local_port = u16::from(kind);
+                self.key.remote_port = u16::from(code);
+            }
+            _ => {}
+        }
+        self.key.detail = detail::EXACT;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn ports<P: Packet>(&mut self, packet: &P, offset: usize, way: Way) -> Step<()> {
+        let destination = be16(packet, offset + 2)?;
+        let source = be16(packet, offset)?;
+        (self.key.local_port, self.key.remote_port) = match way {
+            Way::Ingress => (destination, source),
+            Way::Egress => (source, destination),
         };
-        if tag == 0 {
-            headers.vlan = u16::from_be_bytes([tci_high, tci_low]) & 0x0fff;
-        }
-        ethertype = u16::from_be_bytes([type_high, type_low]);
-        offset += 4;
+        Ok(())
     }
-    match ethertype {
-        ETHERTYPE_IPV4 => ipv4(packet, offset, headers),
-        ETHERTYPE_IPV6 => ipv6(packet, offset, headers),
-        other => {
-            headers.destination_port = other;
-            headers.problem = Some(Problem::NotIp);
-            headers
+
+    /// Returns where source and destination go.
+    #[inline(always)]
+    fn addresses(&mut self, way: Way) -> (&mut [u8; 16], &mut [u8; 16]) {
+        match way {
+            Way::Ingress => (&mut self.key.remote_addr, &mut self.key.local_addr),
+            Way::Egress => (&mut self.key.local_addr, &mut self.key.remote_addr),
         }
     }
 }
 
+/// A layer was read, or reading ends here: with a problem, or with all that there is.
+type Step<T> = Result<T, Option<Problem>>;
+
 #[inline(always)]
-fn ipv4<P: Packet>(packet: &P, offset: usize, mut headers: Headers) -> Headers {
-    headers.family = family::IPV4;
-    let Some(header) = packet.read::<20>(offset) else {
-        return headers.truncated();
-    };
-    let length = usize::from(header[0] & 0x0f) * 4;
-    if header[0] >> 4 != 4 || length < 20 {
-        return headers.truncated();
-    }
-    headers.protocol = header[9];
-    headers.source = mapped([header[12], header[13], header[14], header[15]]);
-    headers.destination = mapped([header[16], header[17], header[18], header[19]]);
-    headers.detail = detail::NO_PORTS;
-    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
-    if fragment_offset != 0 {
-        return headers;
-    }
-    transport(packet, offset + length, headers)
+fn need<const N: usize>(bytes: Option<[u8; N]>) -> Step<[u8; N]> {
+    bytes.ok_or(Some(Problem::Truncated))
+}
+
+#[inline(always)]
+fn be16<P: Packet>(packet: &P, offset: usize) -> Step<u16> {
+    need(packet.read::<2>(offset)).map(u16::from_be_bytes)
 }
 
 #[inline(always)]
@@ -225,91 +291,25 @@ fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
 }
 
 #[inline(always)]
-fn ipv6<P: Packet>(packet: &P, offset: usize, mut headers: Headers) -> Headers {
-    headers.family = family::IPV6;
-    let Some([first, _, _, _, _, _, next, _]) = packet.read::<8>(offset) else {
-        return headers.truncated();
-    };
-    if first >> 4 != 6 {
-        return headers.truncated();
-    }
-    headers.protocol = next;
-    let (Some(source), Some(destination)) =
-        (packet.read::<16>(offset + 8), packet.read::<16>(offset + 24))
-    else {
-        return headers.truncated();
-    };
-    headers.source = source;
-    headers.destination = destination;
-    headers.detail = detail::NO_PORTS;
-    extensions(packet, offset + 40, headers)
+fn is_extension(number: u8) -> bool {
+    matches!(
+        number,
+        protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::FRAGMENT
+            | protocol::AUTHENTICATION
+            | protocol::DESTINATION_OPTIONS
+    )
 }
 
-/// Walks IPv6 extension headers to the transport header.
+/// Each kind of extension header counts its length in its own way.
 #[inline(always)]
-fn extensions<P: Packet>(packet: &P, mut offset: usize, mut headers: Headers) -> Headers {
-    for _ in 0..EXTENSIONS_MAX {
-        let unit = match headers.protocol {
-            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => 8,
-            protocol::AUTHENTICATION => 4,
-            protocol::FRAGMENT => 0,
-            _ => return transport(packet, offset, headers),
-        };
-        let Some([next, length, fragment_high, fragment_low]) = packet.read::<4>(offset) else {
-            return headers.truncated();
-        };
-        headers.protocol = next;
-        offset += match unit {
-            8 => (usize::from(length) + 1) * 8,
-            4 => (usize::from(length) + 2) * 4,
-            _ => 8,
-        };
-        // The offset is in the upper 13 bits.
-        let fragment_offset = u16::from_be_bytes([fragment_high, fragment_low]) >> 3;
-        if unit == 0 && fragment_offset != 0 {
-            return headers;
-        }
-        if offset >= OFFSET_MAX {
-            return headers.truncated();
-        }
+fn extension_length(number: u8, length: usize) -> usize {
+    match number {
+        protocol::FRAGMENT => 8,
+        protocol::AUTHENTICATION => (length + 2) * 4,
+        _ => (length + 1) * 8,
     }
-    headers.truncated()
-}
-
-#[inline(always)]
-fn transport<P: Packet>(packet: &P, offset: usize, mut headers: Headers) -> Headers {
-    match headers.protocol {
-        protocol::TCP => {
-            // Ports, both numbers, the data offset and the flags.
-            let Some(tcp) = packet.read::<14>(offset) else {
-                return headers.truncated();
-            };
-            headers.source_port = u16::from_be_bytes([tcp[0], tcp[1]]);
-            headers.destination_port = u16::from_be_bytes([tcp[2], tcp[3]]);
-            headers.tcp = Some(Tcp {
-                flags: tcp[13],
-                seq: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
-                ack: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
-            });
-        }
-        protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => {
-            let Some([a, b, c, d]) = packet.read::<4>(offset) else {
-                return headers.truncated();
-            };
-            headers.source_port = u16::from_be_bytes([a, b]);
-            headers.destination_port = u16::from_be_bytes([c, d]);
-        }
-        protocol::ICMP | protocol::ICMPV6 => {
-            let Some([kind, code]) = packet.read::<2>(offset) else {
-                return headers.truncated();
-            };
-            headers.source_port = u16::from(kind);
-            headers.destination_port = u16::from(code);
-        }
-        _ => {}
-    }
-    headers.detail = detail::EXACT;
-    headers
 }
 
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! Processes ended.
+//!
+//! A process has ended when its last thread leaves, which need not be its leader: a leader that
+//! calls `pthread_exit` goes first. Since 6.16 the hook says which thread is the last one. Before,
+//! `signal->live` is read, which the kernel lowers before the hook; two threads that leave at the
+//! same time can both see 0, so the first of them is remembered.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_NOEXIST,
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
+use sensor_abi::{
+    fault::Fault,
+    record::{Exit, Header, kind},
+    seen::Signal,
+};
+
+use crate::{
+    exec::NO_WAKEUP,
+    fault,
+    kernel::{current_task, field, setting},
+    maps::{PROCESS, REPORTED},
+    scope,
+};
+
+/// match-proto: sched_process_exit(task, group_dead), before 6.16 sched_process_exit(task)
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn exit(ctx: RawTracePointContext) -> i32 {
+    // An argument that the hook lacks must not be read: the verifier refuses the access.
+    let last = exit_says_last() && ctx.arg::<u64>(1) & 0xff != 0;
+    try_exit(&ctx, last);
+    0
+}
+
+/// Stands in where raw tracepoints are refused.
+#[tracepoint]
+pub fn exit_tracepoint(ctx: TracePointContext) -> i32 {
+    try_exit(&ctx, false);
+    0
+}
+
+#[inline(always)]
+fn try_exit<C: EbpfContext>(ctx: &C, last: bool) {
+    if !scope::task() {
+        return;
+    }
+    let task = current_task();
+    let header = scope::header(kind::EXIT);
+    if !last && !is_last(task, &header) {
+        return;
+    }
+    fault::seen(Signal::Exit);
+    let signal = field!(task, task_signal => u64).unwrap_or(0);
+    let code = field!(signal, signal_group_exit_code => u32)
+        .or_else(|| field!(task, task_exit_code => u32));
+    let record = Exit { header, code: code.unwrap_or(0), reserved: 0 };
+    if PROCESS.output_untyped::<Exit>(record, NO_WAKEUP).is_err() {
+        fault::count(Fault::ProcessRingFull);
+        aya_log_ebpf::debug!(ctx, "process ring full: an exit record was lost");
+    }
+}
+
+#[inline(always)]
+fn is_last(task: u64, header: &Header) -> bool {
+    if exit_says_last() {
+        return false;
+    }
+    let signal = field!(task, task_signal => u64).unwrap_or(0);
+    if field!(signal, signal_live => u32) != Some(0) {
+        return false;
+    }
+    let process = [header.start_ns, u64::from(header.tgid)];
+    REPORTED.insert(&process, &header.tid, u64::from(BPF_NOEXIST)).is_ok()
+}
+
+#[inline(always)]
+fn exit_says_last() -> bool {
+    let says: u32 = setting!(exit_says_group_dead);
+    says == 1
+}

@@ -1,0 +1,33 @@
+//! Counters that close the ledger: what was seen, and why something was given up.
+
+use sensor_abi::{fault::Fault, seen::Signal};
+
+use crate::maps::{FAULTS, SEEN};
+
+/// Counts one event that a program gave up on.
+#[inline(always)]
+pub fn count(fault: Fault) {
+    if let Some(counts) = FAULTS.get_ptr_mut(0) {
+        // SAFETY: a per-CPU slot of the map, valid for the program's run.
+        add(unsafe { &raw mut (*counts)[fault as usize] });
+    }
+}
+
+/// Counts one event inside the scope, before anything can go wrong with it.
+#[inline(always)]
+pub fn seen(signal: Signal) {
+    if let Some(counts) = SEEN.get_ptr_mut(0) {
+        // SAFETY: as above.
+        add(unsafe { &raw mut (*counts)[signal as usize] });
+    }
+}
+
+/// Atomic, because a program in softirq can interrupt the same program in process context. Written
+/// out, because `core` offers no atomic addition for this target.
+#[inline(always)]
+fn add(counter: *mut u64) {
+    // SAFETY: callers pass an aligned counter inside a map value.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64);
+    }
+}

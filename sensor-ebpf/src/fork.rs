@@ -1,0 +1,51 @@
+//! Processes created. Threads are not reported.
+
+use aya_ebpf::{
+    EbpfContext, helpers::bpf_ktime_get_boot_ns, macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+use sensor_abi::{
+    fault::Fault,
+    record::{Fork, Header, kind},
+    seen::Signal,
+};
+
+use crate::{exec::NO_WAKEUP, fault, kernel::field, maps::PROCESS, scope};
+
+/// Raw, because the plain tracepoint gives only numbers, and its child may be a thread.
+/// match-proto: sched_process_fork(parent, child)
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn fork(ctx: RawTracePointContext) -> i32 {
+    try_fork(&ctx, ctx.arg::<u64>(1));
+    0
+}
+
+#[inline(always)]
+fn try_fork<C: EbpfContext>(ctx: &C, child: u64) {
+    let tid = field!(child, task_pid => u32).unwrap_or(0);
+    let tgid = field!(child, task_tgid => u32).unwrap_or(0);
+    if tid != tgid || !scope::task() {
+        return;
+    }
+    fault::seen(Signal::Fork);
+    let parent = field!(child, task_real_parent => u64).unwrap_or(0);
+    let creator = scope::header(kind::FORK);
+    let record = Fork {
+        // The creator's user and cgroup are the child's, which has not run yet.
+        header: Header {
+            tgid,
+            tid,
+            start_ns: field!(child, task_start_boottime => u64).unwrap_or(0),
+            // SAFETY: the helper has no preconditions.
+            time_ns: unsafe { bpf_ktime_get_boot_ns() },
+            ..creator
+        },
+        parent_start_ns: scope::process_start(parent),
+        parent_tgid: field!(parent, task_tgid => u32).unwrap_or(0),
+        reserved: 0,
+    };
+    if PROCESS.output_untyped::<Fork>(record, NO_WAKEUP).is_err() {
+        fault::count(Fault::ProcessRingFull);
+        aya_log_ebpf::debug!(ctx, "process ring full: a fork record was lost");
+    }
+}

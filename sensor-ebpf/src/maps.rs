@@ -1,0 +1,115 @@
+//! Every map: what it holds, how much, what happens when it is full, who writes and who reads.
+//!
+//! All are BTF maps, so that bpftool and veristat load the object too and dumps print field names.
+//! Hash tables are preallocated: a flood then costs no allocation on the packet path and cannot
+//! fail for one. The sensor scales the per-CPU ones down on machines with many CPUs.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    macros::btf_map,
+};
+use sensor_abi::{
+    fault::Fault,
+    flow::{FlowKey, FlowStats, coarse},
+    record::Header,
+    seen::Signal,
+    syscall::SyscallKey,
+};
+
+/// Flows that one drain interval may have before the rest is counted coarsely.
+const FLOWS_MAX: usize = 16_384;
+/// Pairs of process and system call in one drain interval.
+const SYSCALLS_MAX: usize = 8_192;
+/// Sockets between `connect` and its result, or between `close` and its end.
+const OWNERS_MAX: usize = 16_384;
+/// Listening ports on the host.
+const LISTENERS_MAX: usize = 4_096;
+/// 4 MiB: over 700 of the longest exec records, or about 10 000 usual ones, between two polls.
+const SECURITY_BYTES: usize = 4 << 20;
+/// 4 MiB: about 47 000 socket records between two polls.
+const PROCESS_BYTES: usize = 4 << 20;
+/// Process groups whose exit was reported lately, on kernels that do not say which thread is last.
+const REPORTED_MAX: usize = 1_024;
+
+/// The process that a socket belongs to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Owner {
+    pub start_ns: u64,
+    pub cgroup_id: u64,
+    /// Address of the kernel's socket, to tell listeners that share a port.
+    pub sock: u64,
+    pub tgid: u32,
+    pub tid: u32,
+    pub uid: u32,
+    pub reserved: u32,
+}
+
+/// Names a listening port.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ListenKey {
+    pub netns: u32,
+    pub port: u32,
+}
+
+/// Room in which one exec record is put together: the fixed part, then path and arguments packed.
+/// Larger than any record, so that masks can show the verifier a bound.
+#[repr(C, align(8))]
+pub struct Scratch {
+    pub bytes: [u8; Scratch::SIZE],
+}
+
+impl Scratch {
+    pub const SIZE: usize = 16 * 1024;
+}
+
+/// Which half of each pair is written: index 0 flows, 1 system calls; even or odd. The sensor flips
+/// it, waits until no program can still write the other half, then reads and empties that half.
+#[btf_map]
+pub static GENERATION: Array<u32, 2> = Array::new();
+
+/// Exact flows, written while the generation is even. Full: [`FLOWS_COARSE`].
+#[btf_map]
+pub static FLOWS_EVEN: PerCpuHashMap<FlowKey, FlowStats, FLOWS_MAX> = PerCpuHashMap::new();
+/// Exact flows, written while the generation is odd.
+#[btf_map]
+pub static FLOWS_ODD: PerCpuHashMap<FlowKey, FlowStats, FLOWS_MAX> = PerCpuHashMap::new();
+/// Packets that found no room, by family and protocol. Totals since load; never emptied.
+#[btf_map]
+pub static FLOWS_COARSE: PerCpuArray<FlowStats, { coarse::SLOTS as usize }> = PerCpuArray::new();
+
+/// System calls, written while the generation is even. Full: counted as a fault.
+#[btf_map]
+pub static SYSCALLS_EVEN: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuHashMap::new();
+/// System calls, written while the generation is odd.
+#[btf_map]
+pub static SYSCALLS_ODD: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuHashMap::new();
+
+/// Exec and module records, read by the sensor. Full: counted as a fault.
+#[btf_map]
+pub static SECURITY: RingBuf<Header, SECURITY_BYTES> = RingBuf::new();
+/// Fork, exit and socket records: bulk that must not push out security records.
+#[btf_map]
+pub static PROCESS: RingBuf<Header, PROCESS_BYTES> = RingBuf::new();
+
+/// Owners of sockets that are opening or closing, by the socket's address. Only programs use it.
+#[btf_map]
+pub static OWNERS: HashMap<u64, Owner, OWNERS_MAX> = HashMap::new();
+/// Owners of listening sockets. Only programs use it.
+#[btf_map]
+pub static LISTENERS: HashMap<ListenKey, Owner, LISTENERS_MAX> = HashMap::new();
+/// Start time and id of process groups whose exit was reported. Only programs use it; evicts.
+#[btf_map]
+pub static REPORTED: LruHashMap<[u64; 2], u32, REPORTED_MAX> = LruHashMap::new();
+
+/// Exec records under construction, one per CPU. Only programs use it.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// Totals per [`Fault`], read by the sensor.
+#[btf_map]
+pub static FAULTS: PerCpuArray<[u64; Fault::COUNT], 1> = PerCpuArray::new();
+/// Totals per [`Signal`], read by the sensor.
+#[btf_map]
+pub static SEEN: PerCpuArray<[u64; Signal::COUNT], 1> = PerCpuArray::new();
