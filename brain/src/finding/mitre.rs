@@ -1,0 +1,102 @@
+//! The part of MITRE ATT&CK that findings name. Names and ids are those of the enterprise matrix.
+
+/// A technique as a finding shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Technique {
+    /// Tactic that it serves, in the words of finding types' readers.
+    pub tactic: String,
+    /// Id, such as `T1059.004`.
+    pub id: String,
+    /// Name; empty when this build does not know the id.
+    pub name: String,
+}
+
+/// Techniques with their tactic and name, ordered by id.
+const TECHNIQUES: &[(&str, &str, &str)] = &[
+    ("T1003", "Credential Access", "OS Credential Dumping"),
+    ("T1014", "Defense Evasion", "Rootkit"),
+    ("T1027", "Defense Evasion", "Obfuscated Files or Information"),
+    ("T1033", "Discovery", "System Owner/User Discovery"),
+    ("T1046", "Discovery", "Network Service Discovery"),
+    ("T1053.003", "Persistence", "Cron"),
+    ("T1059", "Execution", "Command and Scripting Interpreter"),
+    ("T1059.004", "Execution", "Unix Shell"),
+    ("T1059.006", "Execution", "Python"),
+    ("T1068", "Privilege Escalation", "Exploitation for Privilege Escalation"),
+    ("T1070", "Defense Evasion", "Indicator Removal"),
+    ("T1070.002", "Defense Evasion", "Clear Linux or Mac System Logs"),
+    ("T1070.003", "Defense Evasion", "Clear Command History"),
+    ("T1071", "Command and Control", "Application Layer Protocol"),
+    ("T1082", "Discovery", "System Information Discovery"),
+    ("T1083", "Discovery", "File and Directory Discovery"),
+    ("T1095", "Command and Control", "Non-Application Layer Protocol"),
+    ("T1105", "Command and Control", "Ingress Tool Transfer"),
+    ("T1140", "Defense Evasion", "Deobfuscate/Decode Files or Information"),
+    ("T1190", "Initial Access", "Exploit Public-Facing Application"),
+    ("T1496", "Impact", "Resource Hijacking"),
+    ("T1496.001", "Impact", "Compute Hijacking"),
+    ("T1547.006", "Persistence", "Kernel Modules and Extensions"),
+    ("T1571", "Command and Control", "Non-Standard Port"),
+    ("T1595", "Reconnaissance", "Active Scanning"),
+    ("T1595.001", "Reconnaissance", "Scanning IP Blocks"),
+    ("T1620", "Defense Evasion", "Reflective Code Loading"),
+];
+
+/// Tactics as tags spell them, and as we show them. Later editions of the matrix split Defense Evasion
+/// in two; both halves are shown under the name that finding types carry.
+const TACTICS: &[(&str, &str)] = &[
+    ("reconnaissance", "Reconnaissance"),
+    ("resource-development", "Resource Development"),
+    ("initial-access", "Initial Access"),
+    ("execution", "Execution"),
+    ("persistence", "Persistence"),
+    ("privilege-escalation", "Privilege Escalation"),
+    ("defense-evasion", "Defense Evasion"),
+    ("stealth", "Defense Evasion"),
+    ("defense-impairment", "Defense Evasion"),
+    ("credential-access", "Credential Access"),
+    ("discovery", "Discovery"),
+    ("lateral-movement", "Lateral Movement"),
+    ("collection", "Collection"),
+    ("command-and-control", "Command and Control"),
+    ("exfiltration", "Exfiltration"),
+    ("impact", "Impact"),
+];
+
+/// Returns the technique with this id, in any case of letters.
+pub fn technique(id: &str) -> Technique {
+    let id = id.to_ascii_uppercase();
+    match TECHNIQUES.binary_search_by_key(&id.as_str(), |row| row.0) {
+        Ok(at) => {
+            let (_, tactic, name) = TECHNIQUES[at];
+            Technique { tactic: tactic.to_owned(), id, name: name.to_owned() }
+        }
+        Err(_) => Technique { tactic: String::new(), id, name: String::new() },
+    }
+}
+
+/// Returns the tactic that a tag such as `attack.defense-evasion` names.
+pub fn tactic_of_tag(tag: &str) -> Option<&'static str> {
+    let name = tag.strip_prefix("attack.")?.replace('_', "-");
+    TACTICS.iter().find(|(spelt, _)| *spelt == name).map(|(_, shown)| *shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn techniques_are_in_order_and_found() {
+        assert!(TECHNIQUES.is_sorted_by(|a, b| a.0 < b.0));
+        assert_eq!(technique("t1059.004").name, "Unix Shell");
+        assert_eq!(technique("T9999").name, "");
+    }
+
+    #[test]
+    fn tags_lead_to_tactics() {
+        assert_eq!(tactic_of_tag("attack.stealth"), Some("Defense Evasion"));
+        assert_eq!(tactic_of_tag("attack.command_and_control"), Some("Command and Control"));
+        assert_eq!(tactic_of_tag("attack.t1059"), None);
+        assert_eq!(tactic_of_tag("cve.2021-44228"), None);
+    }
+}
