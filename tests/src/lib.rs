@@ -1,1 +1,16 @@
-//! tests
+//! Sakuramori's integration tests: real programs on a real kernel, watched by real sensors.
+//!
+//! # Reading order
+//! [`skip`] (a test that cannot run here says why), [`binaries`] (the programs under test),
+//! [`interrupt`] (Ctrl-C ends a wait, so that everything is cleaned up), [`web`] (a small HTTP
+//! client), [`fleet`] (hosts as namespaces and cgroups, a brain, sensors, a webhook sink),
+//! [`demo`] (benign traffic, the attack, what must be found), [`bench`] (what watching costs),
+//! [`kernel`] (the trials that need a kernel of their own or root).
+
+pub mod binaries;
+pub mod demo;
+pub mod fleet;
+pub mod interrupt;
+pub mod kernel;
+pub mod skip;
+pub mod web;

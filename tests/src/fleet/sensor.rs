@@ -1,0 +1,80 @@
+//! The sensor's own program, scoped to one host of the fleet.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+
+use super::brain::Brain;
+use super::process::{Place, Running};
+use crate::binaries;
+
+/// A running sensor.
+#[derive(Debug)]
+pub struct Sensor {
+    process: Running,
+    log: PathBuf,
+}
+
+impl Sensor {
+    /// Starts a sensor that watches one host, and joins the brain with a fresh token.
+    pub fn start(
+        folder: &Path,
+        control: &Place,
+        host: &str,
+        place: &Place,
+        brain: &Brain,
+    ) -> Result<Self> {
+        let config = folder.join("sensor.toml");
+        fs::write(&config, configuration(folder, host, place, brain))
+            .with_context(|| format!("failed to write {}", config.display()))?;
+        let log = folder.join("sensor.log");
+        let role = host.split('-').next().unwrap_or(host);
+        let mut command = control.command(binaries::find(binaries::SENSOR)?)?;
+        command
+            .arg("--config")
+            .arg(&config)
+            .arg("run")
+            // A token is a secret: an argument would show it to every user of the machine.
+            .env("SAKURAMORI_JOIN", brain.token(role)?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).context("failed to make the sensor's log")?);
+        let process = Running::start(&format!("the sensor of {host}"), &mut command)?;
+        Ok(Self { process, log })
+    }
+
+    /// Fails with the end of the log when the sensor has ended by itself.
+    pub fn alive(&mut self) -> Result<()> {
+        self.process.alive().with_context(|| {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            format!("its log ends with:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
+        })
+    }
+
+    /// Process number, for its CPU time.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        // An orderly end detaches the programs at once; the guard of the process kills.
+        let _ = self.process.terminate();
+    }
+}
+
+fn configuration(folder: &Path, host: &str, place: &Place, brain: &Brain) -> String {
+    let netns = place.netns.as_deref().map_or(String::new(), |path| path.display().to_string());
+    format!(
+        "[brain]\naddress = \"{}\"\nstate_dir = \"{}\"\nhostname = \"{host}\"\n\
+         [scope]\ncgroup = \"{}\"\nnetns = \"{netns}\"\n\
+         [collect]\ninterfaces = [\"eth0\"]\n",
+        brain.quic(),
+        folder.join("state").display(),
+        place.cgroup.display(),
+    )
+}
