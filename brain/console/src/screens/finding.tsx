@@ -100,7 +100,10 @@ function Seen({ finding }: { finding: Finding }) {
   );
 }
 
-const ACTOR_ICON: Record<string, IconName> = { address: "address", process: "process", user: "user" };
+const ACTOR_ICON: ReadonlyMap<string, IconName> = new Map([
+  ["address", "address"],
+  ["process", "process"],
+]);
 
 function Actors({ finding }: { finding: Finding }) {
   if (finding.actors.length === 0) return null;
@@ -109,7 +112,7 @@ function Actors({ finding }: { finding: Finding }) {
       <ul className="actors">
         {finding.actors.map((actor, index) => (
           <li key={index}>
-            <Icon name={ACTOR_ICON[actor.kind] ?? "user"} size={16} />
+            <Icon name={ACTOR_ICON.get(actor.kind) ?? "user"} size={16} />
             <span className="mono">{actor.value}</span>
             <span className="muted">{actor.kind}</span>
           </li>

@@ -49,7 +49,7 @@ export function Filters({ filters, hosts, types, search, onChange }: Props) {
   return (
     <search className="filters">
       <Search value={filters.q} input={search} onChange={(q) => set({ q })} />
-      <Choice label="State" value={filters.state} onChange={(state) => set({ state: state as FindingState | "" })}>
+      <Choice label="State" usual="open" value={filters.state} onChange={(state) => set({ state: state as FindingState | "" })}>
         {[...STATES.map((state): [string, string] => [state, STATE_NAME[state]]), ["", "Every state"]]}
       </Choice>
       <Choice label="Severity" value={filters.min_severity} onChange={(min_severity) => set({ min_severity })}>
@@ -83,16 +83,18 @@ function withChosen(options: string[], chosen: string): [string, string][] {
 
 interface ChoiceProps {
   label: string;
+  /** The value that filters as usual and is therefore not marked. */
+  usual?: string;
   value: string;
   onChange: (value: string) => void;
   children: (readonly string[])[];
 }
 
-function Choice({ label, value, onChange, children }: ChoiceProps) {
+function Choice({ label, usual = "", value, onChange, children }: ChoiceProps) {
   return (
     <select
       aria-label={label}
-      className={value === "" ? undefined : "chosen"}
+      className={value === usual ? undefined : "chosen"}
       value={value}
       onChange={(event) => onChange(event.target.value)}
     >

@@ -52,12 +52,8 @@ function Row({ balance }: { balance: Balance }) {
         {whole(balance.delivered)}
       </td>
       <td data-label="Lost" className="number">
-        {balance.lost === 0 ? <span className="muted">0</span> : whole(balance.lost)}
-        {balance.lost > 0 && (
-          <span className="lost-bar" aria-hidden="true">
-            <span style={{ inlineSize: `${lostShare(balance)}%` }} />
-          </span>
-        )}
+        {balance.lost === 0 ? <span className="muted">0</span> : <span className="lost">{whole(balance.lost)}</span>}{" "}
+        {balance.lost > 0 && <span className="muted nowrap">{lostShare(balance)}</span>}
       </td>
       <td data-label="Reasons">
         {balance.reasons.length === 0 ? (

@@ -25,8 +25,9 @@ export function balance(row: LedgerRow): Balance {
   };
 }
 
-/** The share that was lost, in percent, for a bar; a loss is never drawn as nothing. */
-export function lostShare(balance: Balance): number {
-  if (balance.seen <= 0 || balance.lost <= 0) return 0;
-  return Math.max((100 * balance.lost) / balance.seen, 1);
+/** The share that was lost, in percent; a small loss is never rounded to none. */
+export function lostShare(balance: Balance): string {
+  if (balance.lost <= 0) return "0 %";
+  const share = (100 * balance.lost) / Math.max(balance.seen, balance.lost);
+  return share < 0.01 ? "< 0.01 %" : `${share.toFixed(share < 10 ? 2 : 0)} %`;
 }

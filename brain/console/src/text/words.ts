@@ -42,20 +42,21 @@ export const COVERAGE_NAME: Record<Finding["coverage"]["state"], string> = {
   unknown: "Unknown coverage",
 };
 
-const FLAGS: Record<string, string> = {
-  args_truncated: "arguments cut short",
-  path_truncated: "path cut short",
-  memfd: "runs from memory",
-  stdin_socket: "input is a socket",
-  stdout_socket: "output is a socket",
-  stderr_socket: "errors go to a socket",
-  seeded: "started before the sensor",
-  guessed_parent: "parent is a guess",
-};
+/** A map and not an object: a flag named like a property of every object must find nothing. */
+const FLAGS: ReadonlyMap<string, string> = new Map([
+  ["args_truncated", "arguments cut short"],
+  ["path_truncated", "path cut short"],
+  ["memfd", "runs from memory"],
+  ["stdin_socket", "input is a socket"],
+  ["stdout_socket", "output is a socket"],
+  ["stderr_socket", "errors go to a socket"],
+  ["seeded", "started before the sensor"],
+  ["guessed_parent", "parent is a guess"],
+]);
 
 /** A flag in words; one that is not known yet is shown by its name. */
 export function flag(name: string): string {
-  return FLAGS[name] ?? spaced(name);
+  return FLAGS.get(name) ?? spaced(name);
 }
 
 /** "remote_address" becomes "remote address". */
@@ -69,13 +70,6 @@ export function techniqueUrl(technique: string): string | null {
   if (!match) return null;
   const base = `https://attack.mitre.org/techniques/${match[1]}/`;
   return match[2] ? `${base}${match[2]}/` : base;
-}
-
-/** The parts of "Execution:Host/ReverseShell". */
-export function typeParts(type: string): { tactic: string; target: string; name: string } {
-  const match = /^([^:]*):([^/]*)\/(.*)$/.exec(type);
-  if (!match) return { tactic: "", target: "", name: type };
-  return { tactic: match[1] ?? "", target: match[2] ?? "", name: match[3] ?? "" };
 }
 
 /** A field of an evidence entry as text. */

@@ -2,13 +2,14 @@
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
-import { NavLink, Outlet } from "react-router";
+import { NavLink, Outlet, useLocation } from "react-router";
 
 import { api } from "../api/client";
 import { useOverview } from "../api/queries";
 import { live, useLive } from "../api/store";
 import type { Session } from "../api/types";
 import { short } from "../text/number";
+import { Boundary } from "./boundary";
 import { Icon, type IconName } from "./icons";
 import { Brand } from "./mark";
 import { ThemeSwitch } from "./theme";
@@ -24,6 +25,7 @@ const LIVE_WORDS = { connecting: "Connecting", live: "Live", lost: "Reconnecting
 
 export function Shell({ session }: { session: Session }) {
   const client = useQueryClient();
+  const { pathname } = useLocation();
   useEffect(
     () => live.open(() => void client.invalidateQueries({ queryKey: ["session"] })),
     [client],
@@ -41,7 +43,9 @@ export function Shell({ session }: { session: Session }) {
         <Account session={session} />
       </header>
       <main id="main" tabIndex={-1}>
-        <Outlet />
+        <Boundary key={pathname}>
+          <Outlet />
+        </Boundary>
       </main>
     </div>
   );
