@@ -126,8 +126,9 @@ export class Walk {
 
   async console() {
     await this.open("/");
-    // The line of records needs two samples of the live stream to be one.
-    await this.page.waitForFunction(() => document.querySelector(".spark-line")?.points.length > 1);
+    // The line of records needs a few samples of the live stream, one each two seconds.
+    const samples = () => document.querySelector(".spark-line")?.points.length > 3;
+    await this.page.waitForFunction(samples, undefined, { timeout: 2 * WAIT_MS });
     await this.look("overview");
     await this.findings();
     await this.open("/hosts");

@@ -32,7 +32,7 @@ export function Hooks({ hooks }: { hooks: Hook[] }) {
                   <span>{hook.attached ?? "not attached"}</span>
                 </span>
               </td>
-              <td data-label="Remark">{hook.reason ?? <span className="muted">—</span>}</td>
+              <td data-label="Remark">{hook.reason ?? <span className="muted none">—</span>}</td>
             </tr>
           ))}
         </tbody>

@@ -67,14 +67,16 @@ function HostRow({ host }: { host: Host }) {
   return (
     <tr>
       <th scope="row" className="cell-main">
-        <Link to={`/hosts/${encodeURIComponent(host.id)}`} className="name">
+        <Link to={`/hosts/${encodeURIComponent(host.id)}`} className="name clip">
           {host.name}
         </Link>
       </th>
       <td className="cell-state">
         <HostBadge state={host.state} degraded={host.degraded} />
       </td>
-      <td data-label="Role">{host.role}</td>
+      <td data-label="Role">
+        <span className="clip">{host.role}</span>
+      </td>
       <td data-label="Open findings" className="number">
         {host.findings_open === 0 ? (
           <span className="muted">0</span>
@@ -86,10 +88,10 @@ function HostRow({ host }: { host: Host }) {
         {rate(host.records_per_second)}
       </td>
       <td data-label="Kernel" className="mono">
-        {host.kernel}
+        <span className="clip">{host.kernel}</span>
       </td>
       <td data-label="Sensor" className="mono">
-        {host.sensor_version}
+        <span className="clip">{host.sensor_version}</span>
       </td>
       <td data-label="Last seen">
         <Time time={host.last_seen} />

@@ -57,7 +57,7 @@ function Row({ balance }: { balance: Balance }) {
       </td>
       <td data-label="Reasons">
         {balance.reasons.length === 0 ? (
-          <span className="muted">none</span>
+          <span className="muted none">none</span>
         ) : (
           <ul className="reasons">
             {balance.reasons.map((loss) => (

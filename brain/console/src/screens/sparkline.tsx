@@ -3,7 +3,7 @@ import { rate } from "../text/number";
 import { SPARK_HEIGHT, SPARK_WIDTH, sparkPoints } from "../text/spark";
 
 /** Fewer samples than this are spread over the width as if they were so many. */
-const WIDTH_AT_LEAST = 30;
+const WIDTH_AT_LEAST = 6;
 
 export function Sparkline({ values }: { values: readonly number[] }) {
   const capacity = Math.min(RATES_KEPT, Math.max(WIDTH_AT_LEAST, values.length));
