@@ -1,5 +1,14 @@
 //! Reads what the kernel programs wrote: records from the rings, counters from the maps.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapError, PerCpuArray},
+};
 use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats},
@@ -7,6 +16,16 @@ use sensor_abi::{
     seen::Signal,
     syscall::SyscallKey,
 };
+use tracing::error;
+
+use self::{coarse::Coarse, rings::Rings, twin::Twin};
+use crate::probe::ProbeError;
+
+mod coarse;
+mod record;
+mod rings;
+mod tally;
+mod twin;
 
 /// An execution, with its path put in order.
 #[derive(Clone, Debug)]
@@ -62,32 +81,96 @@ pub struct Drained {
 }
 
 /// The maps that the sensor reads.
-#[derive(Debug)]
-pub struct Drain {}
+pub struct Drain {
+    rings: Rings,
+    flows: Twin<FlowKey, FlowStats>,
+    coarse: Coarse,
+    syscalls: Twin<SyscallKey, u64>,
+    faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
+    seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").finish_non_exhaustive()
+    }
+}
 
 impl Drain {
+    /// Takes the maps out of the loaded object.
+    pub(crate) fn take(programs: &mut Ebpf, kernel_log: bool) -> Result<Self, ProbeError> {
+        let generation = Arc::new(Mutex::new(typed(programs, "GENERATION")?));
+        Ok(Self {
+            flows: Twin::take(programs, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
+            syscalls: Twin::take(programs, ["SYSCALLS_EVEN", "SYSCALLS_ODD"], generation, 1)?,
+            coarse: Coarse::new(typed(programs, "FLOWS_COARSE")?),
+            faults: typed(programs, "FAULTS")?,
+            seen: typed(programs, "SEEN")?,
+            rings: Rings::take(programs, kernel_log)?,
+        })
+    }
+
     /// Empties the rings without waiting, and hands each record to `on`.
-    pub fn records(&mut self, _on: &mut dyn FnMut(Record<'_>)) -> Drained {
-        Drained::default()
+    pub fn records(&mut self, on: &mut dyn FnMut(Record<'_>)) -> Drained {
+        self.rings.empty(on)
     }
 
     /// Returns what was counted per flow since the last call.
+    ///
+    /// The programs write one of two tables. A call lets them write the other one, waits until no
+    /// program that may still write the first is running (an RCU grace period, a few to some tens
+    /// of milliseconds asleep), and only then reads and empties the first. So no packet falls
+    /// between read and removal.
     pub fn flows(&mut self) -> Vec<(FlowKey, FlowStats)> {
-        Vec::new()
+        let mut flows = Vec::new();
+        self.flows.empty(&mut |key, values| flows.push((key, tally::sum(values))));
+        let overflowed = self.faults()[Fault::FlowTableFull as usize];
+        self.coarse.changes(overflowed, &mut flows);
+        flows
     }
 
-    /// Returns the system calls counted since the last call.
+    /// Returns the system calls counted since the last call, in the same way.
     pub fn syscalls(&mut self) -> Vec<(SyscallKey, u64)> {
-        Vec::new()
+        let mut counts = Vec::new();
+        self.syscalls.empty(&mut |key, values| counts.push((key, values.iter().sum())));
+        counts
     }
 
     /// Returns the totals of each fault since load, indexed by [`Fault`].
     pub fn faults(&mut self) -> [u64; Fault::COUNT] {
-        [0; Fault::COUNT]
+        totals(&self.faults)
     }
 
     /// Returns the totals of events seen since load, indexed by [`Signal`].
     pub fn seen(&mut self) -> [u64; Signal::COUNT] {
-        [0; Signal::COUNT]
+        totals(&self.seen)
     }
+}
+
+/// Adds up the only entry of a per-CPU array of counters.
+fn totals<const N: usize>(counters: &PerCpuArray<MapData, [u64; N]>) -> [u64; N]
+where
+    [u64; N]: aya::Pod,
+{
+    let mut sums = [0; N];
+    match counters.get(&0, 0) {
+        Ok(values) => {
+            for counts in values.iter() {
+                for (sum, count) in sums.iter_mut().zip(counts) {
+                    *sum += count;
+                }
+            }
+        }
+        Err(error) => error!(%error, "counters cannot be read"),
+    }
+    sums
+}
+
+/// Takes a map out of the object as the type that it must have.
+fn typed<M>(programs: &mut Ebpf, name: &'static str) -> Result<M, ProbeError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = programs.take_map(name).ok_or(ProbeError::Map(name))?;
+    M::try_from(map).map_err(|error| ProbeError::MapUnusable { name, why: error.to_string() })
 }

@@ -4,9 +4,17 @@
 
 use std::path::PathBuf;
 
+use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
 use thiserror::Error;
 
-use crate::drain::Drain;
+use crate::{drain::Drain, netns::NetnsError};
+
+mod attach;
+mod interfaces;
+mod memory;
+mod object;
+mod offsets;
+mod table;
 
 /// What the sensor is limited to.
 #[derive(Clone, Debug, Default)]
@@ -84,21 +92,79 @@ pub enum ProbeError {
         "this sensor was built without its kernel programs; run `cargo xtask setup`, then build again"
     )]
     ObjectMissing,
+    /// The scope's cgroup is not a cgroup v2 directory.
+    #[error("could not use cgroup {} as the scope: {why}", path.display())]
+    Cgroup {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The scope's network namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel refused the object or one of its maps.
+    #[error(
+        "the kernel refused the programs: {0}; running as root, or with CAP_BPF and CAP_PERFMON?"
+    )]
+    Load(String),
+    /// A program could not be switched.
+    #[error("could not switch the {hook} hook: {why}")]
+    Switch {
+        /// The hook.
+        hook: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// A map is not there: it was taken already, or the object is not this sensor's.
+    #[error("map {0} is missing")]
+    Map(&'static str),
+    /// A map cannot be used.
+    #[error("map {name} cannot be read: {why}")]
+    MapUnusable {
+        /// The map.
+        name: &'static str,
+        /// Why.
+        why: String,
+    },
 }
 
 /// Whether the kernel programs are inside this binary.
-pub const OBJECT_EMBEDDED: bool = false;
+pub const OBJECT_EMBEDDED: bool = !object::BYTES.is_empty();
 
 /// The loaded programs and what keeps them attached; dropping it detaches everything.
 #[derive(Debug)]
 pub struct Probes {
+    programs: Ebpf,
     report: Vec<HookReport>,
+    map_bytes: Vec<(String, u64)>,
+    namespace: Option<PathBuf>,
+    kernel_log: bool,
+    syscalls: Option<RawTracePointLinkId>,
 }
 
 impl Probes {
     /// Loads and attaches every hook that this kernel allows.
-    pub fn load(_settings: &Settings) -> Result<Self, ProbeError> {
-        Err(ProbeError::ObjectMissing)
+    pub fn load(settings: &Settings) -> Result<Self, ProbeError> {
+        let mut programs = object::load(settings)?;
+        let mut report: Vec<HookReport> =
+            table::HOOKS.iter().map(|hook| attach::hook(&mut programs, hook)).collect();
+        if let Some(syscall) = report.iter_mut().find(|hook| hook.name == table::SYSCALL) {
+            describe_counting(syscall, settings.syscalls);
+        }
+        report.extend(interfaces::attach_all(&mut programs, settings)?);
+        let mut probes = Self {
+            map_bytes: memory::of_maps(&programs),
+            programs,
+            report,
+            namespace: settings.scope.netns.clone(),
+            kernel_log: settings.kernel_log,
+            syscalls: None,
+        };
+        if settings.syscalls == SyscallMode::Continuous {
+            probes.set_syscall_counting(true)?;
+        }
+        Ok(probes)
     }
 
     /// Returns what became of each hook.
@@ -108,16 +174,49 @@ impl Probes {
 
     /// Returns the kernel memory of each map, in bytes.
     pub fn map_bytes(&self) -> Vec<(String, u64)> {
-        Vec::new()
+        self.map_bytes.clone()
     }
 
     /// Starts or stops counting system calls (a no-op when it is already so).
-    pub fn set_syscall_counting(&mut self, _on: bool) -> Result<(), ProbeError> {
+    pub fn set_syscall_counting(&mut self, on: bool) -> Result<(), ProbeError> {
+        if on == self.syscalls.is_some() {
+            return Ok(());
+        }
+        let program = attach::raw_tracepoint(&mut self.programs, table::SYSCALL);
+        let switched = program.and_then(|program| match self.syscalls.take() {
+            None => program.attach("sys_enter").map(Some),
+            Some(link) => program.detach(link).map(|()| None),
+        });
+        self.syscalls = switched.map_err(|error| ProbeError::Switch {
+            hook: table::SYSCALL,
+            why: attach::sentence(&error),
+        })?;
         Ok(())
     }
 
     /// Takes the maps to read from; works once.
     pub fn drain(&mut self) -> Result<Drain, ProbeError> {
-        Err(ProbeError::ObjectMissing)
+        Drain::take(&mut self.programs, self.kernel_log)
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        interfaces::detach_all(&mut self.programs, self.namespace.as_deref());
+    }
+}
+
+/// Says in the report when system calls are counted; the hook itself is attached only then.
+fn describe_counting(hook: &mut HookReport, mode: SyscallMode) {
+    let Some(attached) = hook.attached.take() else {
+        return;
+    };
+    match mode {
+        SyscallMode::Off => {
+            hook.stands_in = Some("switched off by the configuration".to_owned());
+            hook.lost = Some("counts of system calls per process");
+        }
+        SyscallMode::Sampled => hook.attached = Some(format!("{attached}, in short windows")),
+        SyscallMode::Continuous => hook.attached = Some(attached),
     }
 }

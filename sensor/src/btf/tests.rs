@@ -1,0 +1,134 @@
+//! A made type file, and any bytes.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Builds type files.
+#[derive(Default)]
+struct Builder {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+}
+
+impl Builder {
+    fn new() -> Self {
+        Self { types: Vec::new(), strings: vec![0] }
+    }
+
+    fn text(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        let at = self.strings.len() as u32;
+        self.strings.extend(text.bytes());
+        self.strings.push(0);
+        at
+    }
+
+    fn words(&mut self, words: &[u32]) {
+        for word in words {
+            self.types.extend(word.to_le_bytes());
+        }
+    }
+
+    fn structure(&mut self, kind: u32, name: &str, flagged: bool, members: &[(&str, u32, u32)]) {
+        let name = self.text(name);
+        let info = u32::from(flagged) << 31 | kind << 24 | members.len() as u32;
+        self.words(&[name, info, 64]);
+        for (member, target, bits) in members {
+            let member = self.text(member);
+            self.words(&[member, *target, *bits]);
+        }
+    }
+
+    fn plain(&mut self, kind: u32, name: &str, target: u32, body: &[u32]) {
+        let name = self.text(name);
+        self.words(&[name, kind << 24, target]);
+        self.words(body);
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        let types = self.types.len() as u32;
+        for word in [24, 0, types, types, self.strings.len() as u32] {
+            bytes.extend(u32::to_le_bytes(word));
+        }
+        bytes.extend(&self.types);
+        bytes.extend(&self.strings);
+        bytes
+    }
+}
+
+fn sample() -> Vec<u8> {
+    let mut made = Builder::new();
+    made.plain(kind::INT, "int", 4, &[32]); // 1
+    made.structure(kind::STRUCT, "path", false, &[("mnt", 1, 0), ("dentry", 1, 64)]); // 2
+    made.plain(kind::CONST, "", 2, &[]); // 3
+    made.structure(kind::UNION, "", false, &[("f_path", 3, 0), ("raw", 1, 0)]); // 4
+    made.structure(kind::STRUCT, "file", true, &[("mode", 1, 0), ("", 4, 128), ("bits", 1, 3)]); // 5
+    made.structure(kind::FUNC_PROTO, "", false, &[]); // 6
+    made.plain(kind::PTR, "", 6, &[]); // 7
+    made.plain(kind::TYPEDEF, "btf_trace_exit", 7, &[]); // 8
+    made.bytes()
+}
+
+#[test]
+fn members_of_unnamed_and_nested_structures_are_found() {
+    let bytes = sample();
+    let btf = Btf::parse(&bytes).expect("the sample is valid");
+    assert_eq!(btf.offset("file", "mode"), Some(0));
+    assert_eq!(btf.offset("file", "f_path"), Some(16));
+    assert_eq!(btf.offset("file", "f_path.dentry"), Some(24));
+    assert_eq!(btf.offset("file", "bits"), None, "a bit field inside a byte has no offset");
+    assert_eq!(btf.offset("file", "f_path.nothing"), None);
+    assert_eq!(btf.offset("nothing", "mode"), None);
+}
+
+#[test]
+fn a_tracepoint_without_arguments_is_refused_rather_than_wrapped() {
+    let bytes = sample();
+    let btf = Btf::parse(&bytes).expect("the sample is valid");
+    assert_eq!(btf.tracepoint_arguments("btf_trace_exit"), None);
+}
+
+#[test]
+fn structures_that_contain_themselves_end() {
+    let mut made = Builder::new();
+    made.structure(kind::STRUCT, "loop", false, &[("", 1, 0)]);
+    let bytes = made.bytes();
+    let btf = Btf::parse(&bytes).expect("the bytes are well formed");
+    assert_eq!(btf.offset("loop", "x"), None);
+}
+
+#[test]
+fn the_running_kernel_is_understood() {
+    let Ok(bytes) = std::fs::read(VMLINUX) else {
+        eprintln!("skipped: this kernel shows no type information at {VMLINUX}");
+        return;
+    };
+    let btf = Btf::parse(&bytes).expect("the kernel's own types parse");
+    assert_eq!(btf.offset("list_head", "prev"), Some(8));
+    assert!(btf.offset("task_struct", "mm").is_some());
+    assert!(btf.offset("sock", "__sk_common.skc_daddr").is_some());
+    let arguments = btf.tracepoint_arguments("btf_trace_inet_sock_set_state");
+    assert_eq!(arguments, Some(3));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _parsed = Btf::parse(&bytes).map(|btf| btf.offset("file", "f_path.dentry"));
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics(at in 4usize..300, value in any::<u8>()) {
+        let mut bytes = sample();
+        let at = at % bytes.len();
+        bytes[at] = value;
+        if let Ok(btf) = Btf::parse(&bytes) {
+            btf.offset("file", "f_path.dentry");
+            btf.tracepoint_arguments("btf_trace_exit");
+        }
+    }
+}

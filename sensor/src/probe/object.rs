@@ -1,0 +1,101 @@
+//! The object inside this binary, and its globals.
+
+use std::{os::unix::fs::MetadataExt as _, path::Path};
+
+use aya::{Ebpf, EbpfLoader, util::nr_cpus};
+use sensor_abi::{
+    config::Config,
+    flow::{FlowKey, FlowStats},
+};
+
+use super::{ProbeError, Scope, Settings, attach::sentence, offsets};
+use crate::netns;
+
+/// The compiled kernel programs; empty when the sensor was built without a BPF toolchain.
+pub(super) static BYTES: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
+
+/// Memory for each of the two exact flow tables. Their entries hold one value per CPU, so a machine
+/// with many CPUs gets fewer of them, never less than [`FLOWS_MIN`].
+const FLOW_TABLE_BYTES: usize = 8 << 20;
+const FLOWS_MAX: usize = 16_384;
+const FLOWS_MIN: usize = 2_048;
+/// What the kernel adds to an entry's key and values: links, hash, a pointer and alignment.
+const ENTRY_OVERHEAD: usize = 64;
+/// aya's own name for the level of kernel-side diagnostics, and its numbers.
+const LOG_LEVEL: &str = aya_log::LEVEL;
+const LOG_OFF: u8 = 0;
+const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
+
+/// Creates the maps and sets the globals; loads no program yet.
+pub(super) fn load(settings: &Settings) -> Result<Ebpf, ProbeError> {
+    if BYTES.is_empty() {
+        return Err(ProbeError::ObjectMissing);
+    }
+    let config = config(&settings.scope)?;
+    let level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
+    let flows = flows(nr_cpus().unwrap_or(1));
+    EbpfLoader::new()
+        .btf(None)
+        .override_global("CONFIG", &config, true)
+        .override_global(LOG_LEVEL, &level, true)
+        .map_max_entries("FLOWS_EVEN", flows)
+        .map_max_entries("FLOWS_ODD", flows)
+        .load(BYTES)
+        .map_err(|error| ProbeError::Load(sentence(&error)))
+}
+
+fn flows(cpus: usize) -> u32 {
+    let entry = size_of::<FlowKey>() + size_of::<FlowStats>() * cpus + ENTRY_OVERHEAD;
+    (FLOW_TABLE_BYTES / entry).clamp(FLOWS_MIN, FLOWS_MAX) as u32
+}
+
+fn config(scope: &Scope) -> Result<Config, ProbeError> {
+    let layout = offsets::layout();
+    let (id, level) = match scope.cgroup.as_deref() {
+        Some(path) => cgroup(path)?,
+        None => (0, 0),
+    };
+    Ok(Config {
+        scope_cgroup_id: id,
+        scope_cgroup_level: level,
+        scope_netns: scope.netns.as_deref().map(netns::inode).transpose()?.unwrap_or(0),
+        self_tgid: std::process::id(),
+        exit_says_group_dead: u32::from(layout.exit_says_group_dead),
+        offsets: layout.offsets,
+    })
+}
+
+/// Returns a cgroup's id, which is its inode number, and its depth below the root of its mount.
+fn cgroup(path: &Path) -> Result<(u64, u32), ProbeError> {
+    let refuse = |why: String| ProbeError::Cgroup { path: path.to_owned(), why };
+    let path = path.canonicalize().map_err(|error| refuse(error.to_string()))?;
+    let metadata = path.metadata().map_err(|error| refuse(error.to_string()))?;
+    if !path.join("cgroup.controllers").exists() {
+        return Err(refuse("it is not a cgroup v2 directory".to_owned()));
+    }
+    // The root of the hierarchy is where the file system changes.
+    let same = |parent: &&Path| parent.metadata().is_ok_and(|up| up.dev() == metadata.dev());
+    let level = path.ancestors().skip(1).take_while(same).count();
+    Ok((metadata.ino(), level as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flow_tables_stay_within_their_memory_but_never_vanish() {
+        assert_eq!(flows(2), FLOWS_MAX as u32);
+        assert_eq!(flows(1024), FLOWS_MIN as u32);
+        let middle = flows(16) as usize;
+        assert!((FLOWS_MIN..FLOWS_MAX).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn a_directory_that_is_no_cgroup_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let refused = cgroup(folder.path()).expect_err("it is no cgroup");
+        assert!(refused.to_string().contains("not a cgroup v2 directory"), "{refused}");
+    }
+}
