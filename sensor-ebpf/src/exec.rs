@@ -58,7 +58,6 @@ fn try_exec<C: aya_ebpf::EbpfContext>(ctx: &C) {
     let args_len = arguments(scratch, exec, task, path_len);
     // SAFETY: as above.
     unsafe {
-        (*exec).path_len = path_len as u16;
         (*exec).args_len = args_len as u16;
     }
     let length = bounded::<{ Scratch::SIZE - 1 }>(Exec::FIXED + path_len + args_len);
@@ -77,22 +76,22 @@ fn try_exec<C: aya_ebpf::EbpfContext>(ctx: &C) {
 /// `exec` points to this CPU's scratch buffer.
 #[inline(always)]
 unsafe fn fixed(exec: *mut Exec, task: u64) {
-    let parent = field!(task, task_real_parent => u64).unwrap_or(0);
-    let cred = field!(task, task_cred => u64).unwrap_or(0);
-    let files = field!(task, task_files => u64).unwrap_or(0);
-    let table = field!(files, files_fdt => u64).unwrap_or(0);
+    let parent = field!(task, task_real_parent => u64);
+    let cred = field!(task, task_cred => u64);
+    let files = field!(task, task_files => u64);
+    let table = field!(files, files_fdt => u64);
     // SAFETY: the caller's promise.
     unsafe {
         (*exec).header = scope::header(kind::EXEC);
-        (*exec).parent_tgid = field!(parent, task_tgid => u32).unwrap_or(0);
+        (*exec).parent_tgid = field!(parent, task_tgid => u32);
         (*exec).parent_start_ns = scope::process_start(parent);
-        (*exec).euid = field!(cred, cred_euid => u32).unwrap_or(0);
+        (*exec).euid = field!(cred, cred_euid => u32);
         (*exec).gid = (bpf_get_current_uid_gid() >> 32) as u32;
         (*exec).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
         (*exec).flags = 0;
         for descriptor in 0..3 {
             let entry: *mut Stdio = &raw mut (*exec).stdio[descriptor];
-            stdio::describe(table, descriptor as u64, entry);
+            stdio::describe(table, descriptor as u32, entry);
         }
     }
 }
@@ -100,39 +99,40 @@ unsafe fn fixed(exec: *mut Exec, task: u64) {
 /// Fills what is known of the executable's file, and walks its path; returns the path's length.
 #[inline(always)]
 fn image(scratch: *mut Scratch, exec: *mut Exec, task: u64) -> usize {
-    let mm = field!(task, task_mm => u64).unwrap_or(0);
-    let file = field!(mm, mm_exe_file => u64).unwrap_or(0);
-    let inode = field!(file, file_inode => u64).unwrap_or(0);
-    let sb = field!(inode, inode_sb => u64).unwrap_or(0);
-    let walked = path::walk(scratch, file);
+    let mm = field!(task, task_mm => u64);
+    let file = field!(mm, mm_exe_file => u64);
+    let inode = field!(file, file_inode => u64);
+    let sb = field!(inode, inode_sb => u64);
+    let truncated = path::walk(scratch, exec, file);
     let mut flags = 0;
-    if field!(inode, inode_nlink => u32) == Some(0) {
+    if inode != 0 && field!(inode, inode_nlink => u32) == 0 {
         flags |= exec_flag::UNLINKED;
         if path::is_memfd(scratch, sb) {
             flags |= exec_flag::MEMFD;
         }
     }
-    if walked.truncated {
+    if truncated {
         flags |= exec_flag::PATH_TRUNCATED;
-    }
-    if walked.length == 0 {
-        fault::count(Fault::PathUnreadable);
     }
     // SAFETY: this CPU's scratch buffer, see `try_exec`.
     unsafe {
-        (*exec).exe_inode = field!(inode, inode_ino => u64).unwrap_or(0);
-        (*exec).exe_dev = field!(sb, sb_dev => u32).unwrap_or(0);
+        (*exec).exe_inode = field!(inode, inode_ino => u64);
+        (*exec).exe_dev = field!(sb, sb_dev => u32);
         (*exec).flags = flags;
     }
-    walked.length
+    let length = path::length(exec);
+    if length == 0 {
+        fault::count(Fault::PathUnreadable);
+    }
+    length
 }
 
 /// Copies the arguments behind the path; returns their length.
 #[inline(always)]
 fn arguments(scratch: *mut Scratch, exec: *mut Exec, task: u64, path_len: usize) -> usize {
-    let mm = field!(task, task_mm => u64).unwrap_or(0);
-    let start = field!(mm, mm_arg_start => u64).unwrap_or(0);
-    let end = field!(mm, mm_arg_end => u64).unwrap_or(0);
+    let mm = field!(task, task_mm => u64);
+    let start = field!(mm, mm_arg_start => u64);
+    let end = field!(mm, mm_arg_end => u64);
     let mut length = end.wrapping_sub(start) as usize;
     let mut flags = 0;
     if length > ARGS_MAX {

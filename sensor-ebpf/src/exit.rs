@@ -20,7 +20,7 @@ use sensor_abi::{
 use crate::{
     exec::NO_WAKEUP,
     fault,
-    kernel::{current_task, field, setting},
+    kernel::{current_task, field, known, setting},
     maps::{PROCESS, REPORTED},
     scope,
 };
@@ -52,10 +52,8 @@ fn try_exit<C: EbpfContext>(ctx: &C, last: bool) {
         return;
     }
     fault::seen(Signal::Exit);
-    let signal = field!(task, task_signal => u64).unwrap_or(0);
-    let code = field!(signal, signal_group_exit_code => u32)
-        .or_else(|| field!(task, task_exit_code => u32));
-    let record = Exit { header, code: code.unwrap_or(0), reserved: 0 };
+    let signal = field!(task, task_signal => u64);
+    let record = Exit { header, code: field!(signal, signal_group_exit_code => u32), reserved: 0 };
     if PROCESS.output_untyped::<Exit>(record, NO_WAKEUP).is_err() {
         fault::count(Fault::ProcessRingFull);
         aya_log_ebpf::debug!(ctx, "process ring full: an exit record was lost");
@@ -67,8 +65,8 @@ fn is_last(task: u64, header: &Header) -> bool {
     if exit_says_last() {
         return false;
     }
-    let signal = field!(task, task_signal => u64).unwrap_or(0);
-    if field!(signal, signal_live => u32) != Some(0) {
+    let signal = field!(task, task_signal => u64);
+    if !known(setting!(offsets.signal_live)) || field!(signal, signal_live => u32) != 0 {
         return false;
     }
     let process = [header.start_ns, u64::from(header.tgid)];

@@ -22,26 +22,26 @@ pub fn fork(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_fork<C: EbpfContext>(ctx: &C, child: u64) {
-    let tid = field!(child, task_pid => u32).unwrap_or(0);
-    let tgid = field!(child, task_tgid => u32).unwrap_or(0);
+    let tid = field!(child, task_pid => u32);
+    let tgid = field!(child, task_tgid => u32);
     if tid != tgid || !scope::task() {
         return;
     }
     fault::seen(Signal::Fork);
-    let parent = field!(child, task_real_parent => u64).unwrap_or(0);
+    let parent = field!(child, task_real_parent => u64);
     let creator = scope::header(kind::FORK);
     let record = Fork {
         // The creator's user and cgroup are the child's, which has not run yet.
         header: Header {
             tgid,
             tid,
-            start_ns: field!(child, task_start_boottime => u64).unwrap_or(0),
+            start_ns: field!(child, task_start_boottime => u64),
             // SAFETY: the helper has no preconditions.
             time_ns: unsafe { bpf_ktime_get_boot_ns() },
             ..creator
         },
         parent_start_ns: scope::process_start(parent),
-        parent_tgid: field!(parent, task_tgid => u32).unwrap_or(0),
+        parent_tgid: field!(parent, task_tgid => u32),
         reserved: 0,
     };
     if PROCESS.output_untyped::<Fork>(record, NO_WAKEUP).is_err() {

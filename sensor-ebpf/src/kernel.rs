@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
 use sensor_abi::{
     config::{Config, Offsets},
     fault::Fault,
@@ -49,6 +49,25 @@ macro_rules! field {
 }
 pub(crate) use field;
 
+/// A value that is all zero when it could not be read.
+pub trait Plain: Copy {
+    /// All zero.
+    const ZERO: Self;
+}
+
+macro_rules! plain {
+    ($($integer:ty),*) => {$(
+        impl Plain for $integer {
+            const ZERO: Self = 0;
+        }
+    )*};
+}
+plain!(u8, u16, u32, u64);
+
+impl<const N: usize> Plain for [u8; N] {
+    const ZERO: Self = [0; N];
+}
+
 /// Returns whether the offset is known, and counts a fault when not.
 #[inline(always)]
 pub fn known(offset: u32) -> bool {
@@ -59,15 +78,27 @@ pub fn known(offset: u32) -> bool {
     true
 }
 
-/// Reads a field at `base + offset`, where `base` is a kernel address.
+/// Reads a field at `base + offset`, where `base` is a kernel address; zero when that fails, also
+/// because `base` is zero itself.
+///
+/// There is no branch on failure, on purpose: a program reads some thirty fields, and the verifier
+/// would follow every combination of successes and failures (6.18 gave up after a million
+/// instructions).
 #[inline(always)]
-pub fn read<T: Copy>(base: u64, offset: u32) -> Option<T> {
-    if base == 0 || !known(offset) {
-        return None;
+pub fn read<T: Plain>(base: u64, offset: u32) -> T {
+    let mut value = T::ZERO;
+    if known(offset) {
+        let address = base.wrapping_add(u64::from(offset));
+        // SAFETY: the helper checks the address itself, and zeroes the value when it is bad.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                ptr::with_exposed_provenance(address as usize),
+            );
+        }
     }
-    let address = base.wrapping_add(u64::from(offset));
-    // SAFETY: the helper checks the address itself and fails on a bad one.
-    unsafe { bpf_probe_read_kernel(ptr::with_exposed_provenance::<T>(address as usize)) }.ok()
+    value
 }
 
 /// Returns the address of the running task.

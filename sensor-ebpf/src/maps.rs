@@ -45,6 +45,12 @@ pub struct Owner {
     pub reserved: u32,
 }
 
+impl Owner {
+    /// Nobody known.
+    pub const NONE: Self =
+        Self { start_ns: 0, cgroup_id: 0, sock: 0, tgid: 0, tid: 0, uid: 0, reserved: 0 };
+}
+
 /// Names a listening port.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -43,7 +43,7 @@ fn try_module<C: EbpfContext>(ctx: &C, module: u64) {
     fault::seen(Signal::Module);
     let mut name = [0; MODULE_NAME_LEN];
     if module != 0 {
-        name = field!(module, module_name => [u8; MODULE_NAME_LEN]).unwrap_or(name);
+        name = field!(module, module_name => [u8; MODULE_NAME_LEN]);
     }
     let record = Module { header: scope::header(kind::MODULE), name };
     if SECURITY.output_untyped::<Module>(record, NO_WAKEUP).is_err() {

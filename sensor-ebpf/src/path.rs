@@ -17,52 +17,51 @@ const MOUNTS_MAX: usize = 8;
 /// Longest name of one directory entry, with NUL.
 const NAME_MAX: u32 = 256;
 
-/// What a walk gave.
-#[derive(Clone, Copy)]
-pub struct Walked {
-    /// Bytes written behind the record's fixed part.
-    pub length: usize,
-    /// The path was deeper or longer than there is room for.
-    pub truncated: bool,
-}
-
 /// Where a walk is.
 struct Place {
     dentry: u64,
     mount: u64,
 }
 
-/// Writes the path's names, leaf first and each ended by NUL, behind the record's fixed part.
+/// Writes the path's names, leaf first and each ended by NUL, behind the record's fixed part, and
+/// their length into the record. Returns whether the path is deeper or longer than there is room for.
 #[inline(always)]
-pub fn walk(scratch: *mut Scratch, file: u64) -> Walked {
-    let mut place = Place {
-        dentry: field!(file, file_dentry => u64).unwrap_or(0),
-        mount: field!(file, file_mnt => u64).unwrap_or(0),
-    };
-    let mut length = 0;
+pub fn walk(scratch: *mut Scratch, exec: *mut Exec, file: u64) -> bool {
+    // SAFETY: the caller's scratch buffer of this CPU.
+    unsafe { (*exec).path_len = 0 };
+    let mut place =
+        Place { dentry: field!(file, file_dentry => u64), mount: field!(file, file_mnt => u64) };
     for _ in 0..PATH_DEPTH_MAX + MOUNTS_MAX {
         if place.dentry == 0 {
-            return Walked { length, truncated: length != 0 };
+            return true;
         }
-        if field!(place.mount, vfsmount_root => u64) == Some(place.dentry) {
+        if field!(place.mount, vfsmount_root => u64) == place.dentry {
             if !cross(&mut place) {
-                return Walked { length, truncated: false };
+                return false;
             }
             continue;
         }
-        let written = name(scratch, length, place.dentry);
-        if written == 0 || length + written > PATH_MAX {
-            return Walked { length, truncated: true };
+        if !name(scratch, exec, place.dentry) {
+            return true;
         }
-        length += written;
-        let parent = field!(place.dentry, dentry_parent => u64).unwrap_or(0);
+        let parent = field!(place.dentry, dentry_parent => u64);
         // A file without a directory, such as a memfd, is its own parent.
         if parent == place.dentry {
-            return Walked { length, truncated: false };
+            return false;
         }
         place.dentry = parent;
     }
-    Walked { length, truncated: true }
+    true
+}
+
+/// Returns the bytes walked so far. They are kept in the record and read back from there, so that
+/// the verifier knows the same of them on every way through the loop and can join the ways; 6.18
+/// gave up after a million instructions on a local variable.
+#[inline(always)]
+pub fn length(exec: *const Exec) -> usize {
+    // SAFETY: the caller's scratch buffer of this CPU.
+    let length = unsafe { core::ptr::read_volatile(&raw const (*exec).path_len) };
+    bounded::<{ 2 * PATH_MAX - 1 }>(usize::from(length))
 }
 
 /// Goes from a mount's root to the place where it is mounted; false at the top.
@@ -73,33 +72,38 @@ fn cross(place: &mut Place) -> bool {
         return false;
     }
     let mount = place.mount.wrapping_sub(u64::from(embedded));
-    let parent = field!(mount, mount_parent => u64).unwrap_or(0);
+    let parent = field!(mount, mount_parent => u64);
     if parent == mount || parent == 0 {
         return false;
     }
-    place.dentry = field!(mount, mount_mountpoint => u64).unwrap_or(0);
+    place.dentry = field!(mount, mount_mountpoint => u64);
     place.mount = parent.wrapping_add(u64::from(embedded));
     true
 }
 
-/// Copies an entry's name to `length` behind the fixed part; returns its bytes with NUL.
+/// Appends an entry's name; returns whether it fitted.
 #[inline(always)]
-fn name(scratch: *mut Scratch, length: usize, dentry: u64) -> usize {
-    let source = field!(dentry, dentry_name => u64).unwrap_or(0);
-    let offset = Exec::FIXED + bounded::<{ 2 * PATH_MAX - 1 }>(length);
-    // SAFETY: the mask keeps `offset` plus the longest name inside the scratch buffer; the helper
-    // checks the kernel address itself.
+fn name(scratch: *mut Scratch, exec: *mut Exec, dentry: u64) -> bool {
+    let source = field!(dentry, dentry_name => u64);
+    let length = length(exec);
+    // SAFETY: the length's mask keeps the name inside the scratch buffer; the helper checks the
+    // kernel address itself.
     let written = unsafe {
-        let target = scratch.cast::<u8>().add(offset);
+        let target = scratch.cast::<u8>().add(Exec::FIXED + length);
         bpf_probe_read_kernel_str(target.cast(), NAME_MAX, source as *const _)
     };
-    if written > 0 { written as usize } else { 0 }
+    if written <= 0 || length + written as usize > PATH_MAX {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { (*exec).path_len = (length + written as usize) as u16 };
+    true
 }
 
 /// Returns whether the walked file, which has no link, is an anonymous memory file.
 #[inline(always)]
 pub fn is_memfd(scratch: *const Scratch, sb: u64) -> bool {
-    let magic = field!(sb, sb_magic => u64).unwrap_or(0);
+    let magic = field!(sb, sb_magic => u64);
     if magic != TMPFS_MAGIC && magic != HUGETLBFS_MAGIC {
         return false;
     }

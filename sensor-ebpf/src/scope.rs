@@ -54,8 +54,8 @@ pub fn current_tgid() -> u32 {
 /// Returns the start of the process that a task belongs to, in nanoseconds since boot.
 #[inline(always)]
 pub fn process_start(task: u64) -> u64 {
-    let leader = field!(task, task_group_leader => u64).unwrap_or(0);
-    field!(leader, task_start_boottime => u64).unwrap_or(0)
+    let leader = field!(task, task_group_leader => u64);
+    field!(leader, task_start_boottime => u64)
 }
 
 /// Returns the header of a record about the running task.

@@ -27,7 +27,7 @@ use crate::{
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u8 = 6;
+const IPPROTO_TCP: u16 = 6;
 
 /// The kernel's TCP states, as `include/net/tcp_states.h` numbers them.
 mod state {
@@ -68,11 +68,11 @@ pub fn socket_tracepoint(ctx: TracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_socket<C: EbpfContext>(ctx: &C, sock: u64, old: i32, new: i32) {
-    if field!(sock, sock_protocol => u8).unwrap_or(IPPROTO_TCP) != IPPROTO_TCP {
+    if field!(sock, sock_protocol => u16) != IPPROTO_TCP {
         return;
     }
-    let net = field!(sock, sock_net => u64).unwrap_or(0);
-    let netns = field!(net, net_inum => u32).unwrap_or(0);
+    let net = field!(sock, sock_net => u64);
+    let netns = field!(net, net_inum => u32);
     if !scope::netns(netns) {
         return;
     }
@@ -108,14 +108,14 @@ fn remember(sock: u64) {
     }
 }
 
-/// Forgets the socket's owner and returns it.
+/// Forgets the socket's owner and returns it, or [`Owner::NONE`].
 #[inline(always)]
-fn take(sock: u64) -> Option<Owner> {
+fn take(sock: u64) -> Owner {
     // SAFETY: the value is copied out before anything removes it; states of one socket change under
     // its lock.
-    let owner = unsafe { OWNERS.get(&sock) }.copied()?;
+    let owner = unsafe { OWNERS.get(&sock) }.copied().unwrap_or(Owner::NONE);
     let _absent = OWNERS.remove(&sock);
-    Some(owner)
+    owner
 }
 
 #[inline(always)]
@@ -147,16 +147,16 @@ fn listen<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
     if LISTENERS.insert(&listen_key(sock, netns), &owner, u64::from(BPF_ANY)).is_err() {
         fault::count(Fault::SocketTableFull);
     }
-    report(ctx, sock, socket_event::LISTEN, Some(owner));
+    report(ctx, sock, socket_event::LISTEN, owner);
 }
 
 #[inline(always)]
 fn listen_closed<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
     let key = listen_key(sock, netns);
     // SAFETY: copied out before the removal below.
-    let owner = unsafe { LISTENERS.get(&key) }.copied();
+    let owner = unsafe { LISTENERS.get(&key) }.copied().unwrap_or(Owner::NONE);
     // Listeners can share a port; the entry belongs to the one that came last.
-    if owner.is_some_and(|owner| owner.sock == sock) {
+    if owner.sock == sock {
         let _absent = LISTENERS.remove(&key);
     }
     report(ctx, sock, socket_event::LISTEN_CLOSED, owner);
@@ -165,34 +165,46 @@ fn listen_closed<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
 /// A handshake ended that a peer began, or that both sides began at once.
 #[inline(always)]
 fn opened<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
-    if let Some(owner) = take(sock) {
-        report(ctx, sock, socket_event::CONNECTED, Some(owner));
+    let owner = take(sock);
+    if owner.tgid != 0 {
+        report(ctx, sock, socket_event::CONNECTED, owner);
         return;
     }
+    let key = listen_key(sock, netns);
     // SAFETY: copied out at once.
-    let owner = unsafe { LISTENERS.get(&listen_key(sock, netns)) }.copied();
+    let owner = unsafe { LISTENERS.get(&key) }.copied().unwrap_or(Owner::NONE);
     report(ctx, sock, socket_event::ACCEPTED, owner);
 }
 
 #[inline(always)]
-fn report<C: EbpfContext>(ctx: &C, sock: u64, event: u8, owner: Option<Owner>) {
+fn report<C: EbpfContext>(ctx: &C, sock: u64, event: u8, owner: Owner) {
     // Only the owner tells whether a socket is below the watched cgroup.
-    if owner.is_none() && scope::by_cgroup_only() {
+    if owner.tgid == 0 && scope::by_cgroup_only() {
         return;
     }
-    let family = field!(sock, sock_family => u16).unwrap_or(0);
-    let Some(ends) = ends(sock, family) else {
+    let family = field!(sock, sock_family => u16);
+    if !is_internet(family) {
         return;
-    };
+    }
     fault::seen(Signal::Socket);
+    let remote_addr = remote_addr(sock, family);
     let record = Socket {
-        header: header(owner),
-        local_addr: ends.local_addr,
-        remote_addr: ends.remote_addr,
-        local_port: ends.local_port,
-        remote_port: ends.remote_port,
-        family: ends.version,
-        protocol: IPPROTO_TCP,
+        header: Header {
+            kind: kind::SOCKET,
+            tgid: owner.tgid,
+            // SAFETY: the helper has no preconditions.
+            time_ns: unsafe { bpf_ktime_get_boot_ns() },
+            start_ns: owner.start_ns,
+            cgroup_id: owner.cgroup_id,
+            tid: owner.tid,
+            uid: owner.uid,
+        },
+        local_addr: local_addr(sock, family),
+        remote_addr,
+        local_port: local_port(sock),
+        remote_port: remote_port(sock),
+        family: if is_mapped(&remote_addr) { 4 } else { 6 },
+        protocol: IPPROTO_TCP as u8,
         event,
         reserved: 0,
     };
@@ -202,63 +214,41 @@ fn report<C: EbpfContext>(ctx: &C, sock: u64, event: u8, owner: Option<Owner>) {
     }
 }
 
+/// Returns whether a socket of this family has addresses and ports.
 #[inline(always)]
-fn header(owner: Option<Owner>) -> Header {
-    let mut header = Header {
-        kind: kind::SOCKET,
-        tgid: 0,
-        // SAFETY: the helper has no preconditions.
-        time_ns: unsafe { bpf_ktime_get_boot_ns() },
-        start_ns: 0,
-        cgroup_id: 0,
-        tid: 0,
-        uid: 0,
-    };
-    if let Some(owner) = owner {
-        header.tgid = owner.tgid;
-        header.start_ns = owner.start_ns;
-        header.cgroup_id = owner.cgroup_id;
-        header.tid = owner.tid;
-        header.uid = owner.uid;
+pub fn is_internet(family: u16) -> bool {
+    family == AF_INET || family == AF_INET6
+}
+
+/// Returns the peer's address, v4-mapped for IPv4.
+#[inline(always)]
+pub fn remote_addr(sock: u64, family: u16) -> [u8; 16] {
+    if family == AF_INET {
+        return mapped(field!(sock, sock_daddr => [u8; 4]));
     }
-    header
+    field!(sock, sock_v6_daddr => [u8; 16])
 }
 
-/// Both ends of a socket, v4-mapped for IPv4.
-pub struct Ends {
-    pub local_addr: [u8; 16],
-    pub remote_addr: [u8; 16],
-    pub local_port: u16,
-    pub remote_port: u16,
-    /// IP version: 4 also for an IPv6 socket that speaks IPv4.
-    pub version: u8,
-}
-
-/// Reads the ends of an internet socket; `None` for any other family.
 #[inline(always)]
-pub fn ends(sock: u64, family: u16) -> Option<Ends> {
-    let (local_addr, remote_addr, version) = match family {
-        AF_INET => {
-            let local = field!(sock, sock_saddr => [u8; 4]).unwrap_or([0; 4]);
-            let remote = field!(sock, sock_daddr => [u8; 4]).unwrap_or([0; 4]);
-            (mapped(local), mapped(remote), 4)
-        }
-        AF_INET6 => {
-            let local = field!(sock, sock_v6_saddr => [u8; 16]).unwrap_or([0; 16]);
-            let remote = field!(sock, sock_v6_daddr => [u8; 16]).unwrap_or([0; 16]);
-            (local, remote, if is_mapped(&remote) { 4 } else { 6 })
-        }
-        _ => return None,
-    };
-    let remote_port = field!(sock, sock_dport => [u8; 2]).map_or(0, u16::from_be_bytes);
-    Some(Ends { local_addr, remote_addr, local_port: local_port(sock), remote_port, version })
+fn local_addr(sock: u64, family: u16) -> [u8; 16] {
+    if family == AF_INET {
+        return mapped(field!(sock, sock_saddr => [u8; 4]));
+    }
+    field!(sock, sock_v6_saddr => [u8; 16])
 }
 
-/// The kernel clears `skc_num` when a port is released, before it reports CLOSE; `inet_sport` stays.
+/// Returns the peer's port.
 #[inline(always)]
-fn local_port(sock: u64) -> u16 {
-    let port = field!(sock, inet_sport => [u8; 2]).map_or(0, u16::from_be_bytes);
-    if port != 0 { port } else { field!(sock, sock_num => u16).unwrap_or(0) }
+pub fn remote_port(sock: u64) -> u16 {
+    u16::from_be(field!(sock, sock_dport => u16))
+}
+
+/// Returns the local port. The kernel clears `skc_num` when a port is released, before it reports
+/// CLOSE; `inet_sport` stays.
+#[inline(always)]
+pub fn local_port(sock: u64) -> u16 {
+    let port = u16::from_be(field!(sock, inet_sport => u16));
+    if port == 0 { field!(sock, sock_num => u16) } else { port }
 }
 
 #[inline(always)]
@@ -266,10 +256,8 @@ fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
+/// An IPv6 socket that speaks IPv4 has mapped addresses.
 #[inline(always)]
 fn is_mapped(address: &[u8; 16]) -> bool {
-    let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..] = *address else {
-        return false;
-    };
-    true
+    matches!(*address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
 }
