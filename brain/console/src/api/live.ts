@@ -6,12 +6,10 @@ export type LiveStatus = "connecting" | "live" | "lost";
 
 export interface LiveState {
   status: LiveStatus;
-  overview: Overview | null;
   /** Records per second, oldest first, one sample for each overview event. */
   rates: readonly number[];
   /** The newest known form of findings that changed since the page was opened. */
   findings: ReadonlyMap<string, Finding>;
-  hosts: ReadonlyMap<string, Host>;
 }
 
 export type LiveEvent =
@@ -24,15 +22,10 @@ export type LiveEvent =
 export const RATES_KEPT = 120;
 /** A tab that stays open for a week must not grow; older changes are read from the brain again. */
 export const FINDINGS_KEPT = 500;
-/** Above the number of hosts one brain is built for. */
-export const HOSTS_KEPT = 10_000;
-
 export const INITIAL: LiveState = {
   status: "connecting",
-  overview: null,
   rates: [],
   findings: new Map(),
-  hosts: new Map(),
 };
 
 /** Sets a key as the newest entry and drops the oldest ones beyond `kept`. */
@@ -52,19 +45,22 @@ export function reduce(state: LiveState, event: LiveEvent): LiveState {
     case "status":
       return state.status === event.status ? state : { ...state, status: event.status };
     case "overview":
-      return {
-        ...state,
-        overview: event.overview,
-        rates: [...state.rates, event.overview.records_per_second].slice(-RATES_KEPT),
-      };
+      return { ...state, rates: [...state.rates, event.overview.records_per_second].slice(-RATES_KEPT) };
     case "finding": {
       const known = state.findings.get(event.finding.id);
       const finding = known ? newest(known, event.finding) : event.finding;
       return { ...state, findings: put(state.findings, finding.id, finding, FINDINGS_KEPT) };
     }
     case "host":
-      return { ...state, hosts: put(state.hosts, event.host.id, event.host, HOSTS_KEPT) };
+      return state;
   }
+}
+
+/** A list of hosts with those in it renewed that changed, and those added that enrolled since. */
+export function withHosts(hosts: readonly Host[], changed: ReadonlyMap<string, Host>): Host[] {
+  const known = new Set(hosts.map((host) => host.id));
+  const added = [...changed.values()].filter((host) => !known.has(host.id));
+  return [...hosts.map((host) => changed.get(host.id) ?? host), ...added];
 }
 
 /** Of two forms of one finding the later one; equal ones keep the second, which arrived later. */

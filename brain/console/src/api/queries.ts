@@ -1,9 +1,9 @@
 /** What the screens ask for: one hook each, with the live stream laid over the answer. */
 
-import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
 
 import { api, type FindingFilters } from "./client";
-import { newest } from "./live";
+import { newest, withHosts, type LiveEvent } from "./live";
 import { useLive } from "./store";
 import type { Finding, Host } from "./types";
 
@@ -19,13 +19,11 @@ export function useSession() {
 }
 
 export function useOverview() {
-  const fresh = useLive((state) => state.overview);
-  const query = useQuery({
+  return useQuery({
     queryKey: ["overview"],
     queryFn: ({ signal }) => api.overview(signal),
     refetchInterval: usePoll(),
   });
-  return { ...query, data: fresh ?? query.data };
 }
 
 export function useFindings(filters: FindingFilters, limit?: number) {
@@ -66,36 +64,35 @@ function cached(lists: Cached, id: string): Finding | undefined {
 }
 
 export function useHosts() {
-  const fresh = useLive((state) => state.hosts);
-  const query = useQuery({
+  return useQuery({
     queryKey: ["hosts"],
     queryFn: ({ signal }) => api.hosts(signal),
     refetchInterval: usePoll(),
     refetchOnMount: "always",
   });
-  return { ...query, data: query.data && overlay(query.data, fresh) };
-}
-
-/** The hosts of the answer in their newest form, with those that enrolled since. */
-export function overlay(hosts: Host[], fresh: ReadonlyMap<string, Host>): Host[] {
-  const known = new Set(hosts.map((host) => host.id));
-  const added = [...fresh.values()].filter((host) => !known.has(host.id));
-  return [...hosts.map((host) => fresh.get(host.id) ?? host), ...added];
 }
 
 export function useHost(id: string) {
-  const fresh = useLive((state) => state.hosts.get(id));
-  const query = useQuery({
+  return useQuery({
     queryKey: ["host", id],
     queryFn: ({ signal }) => api.host(id, signal),
-    refetchInterval: usePoll() || 5_000,
+    refetchInterval: usePoll(),
+    refetchOnMount: "always",
   });
-  return { ...query, data: query.data && fresh ? later(fresh, query.data) : query.data };
 }
 
-/** The answer and the stream race; the one with the later sign of life is shown. */
-function later(a: Host, b: Host): Host {
-  return (a.coverage?.updated ?? a.last_seen ?? "") > (b.coverage?.updated ?? b.last_seen ?? "") ? a : b;
+/** Lays what the live stream brought over the answers that are kept: the last to arrive is shown. */
+export function takeEvents(client: QueryClient, events: readonly LiveEvent[]): void {
+  const hosts = new Map<string, Host>();
+  for (const event of events) {
+    if (event.kind === "overview") client.setQueryData(["overview"], event.overview);
+    if (event.kind === "host") hosts.set(event.host.id, event.host);
+  }
+  if (hosts.size === 0) return;
+  client.setQueryData<Host[]>(["hosts"], (known) => known && withHosts(known, hosts));
+  for (const host of hosts.values()) {
+    client.setQueryData<Host>(["host", host.id], (known) => known && host);
+  }
 }
 
 export function useTokens() {

@@ -80,6 +80,7 @@ export interface Finding {
   /** The ancestors of `process`, nearest parent first. */
   lineage: Process[];
   actors: { kind: string; value: string }[];
+  actors_dropped?: number;
   evidence: Evidence[];
   evidence_dropped: number;
   mitre: Technique[];
@@ -126,6 +127,8 @@ export interface Host {
   degraded: boolean;
   connected_since: string | null;
   last_seen: string | null;
+  enrolled?: string;
+  certificate_expires?: string;
   address: string | null;
   sensor_version: string;
   kernel: string;

@@ -114,10 +114,13 @@ function Actors({ finding }: { finding: Finding }) {
           <li key={index}>
             <Icon name={ACTOR_ICON.get(actor.kind) ?? "user"} size={16} />
             <span className="mono">{actor.value}</span>
-            <span className="muted">{actor.kind}</span>
+            <span className="muted clip">{actor.kind}</span>
           </li>
         ))}
       </ul>
+      {(finding.actors_dropped ?? 0) > 0 && (
+        <p className="card-note">and {plural(finding.actors_dropped ?? 0, "more actor")} that are not kept</p>
+      )}
     </Card>
   );
 }

@@ -21,18 +21,18 @@ export function Hooks({ hooks }: { hooks: Hook[] }) {
           </tr>
         </thead>
         <tbody>
-          {sorted.map((hook) => (
-            <tr key={hook.name} className={hook.attached ? undefined : "row-missing"}>
+          {sorted.map((hook, index) => (
+            <tr key={`${hook.name} ${index}`} className={hook.attached ? undefined : "row-missing"}>
               <th scope="row" className="mono cell-main">
-                {hook.name}
+                <span className="clip">{hook.name}</span>
               </th>
               <td data-label="Attached" className="mono">
                 <span className={hook.attached ? "yes" : "no"}>
                   <Icon name={hook.attached ? "check" : "cross"} size={15} />
-                  <span>{hook.attached ?? "not attached"}</span>
+                  <span className="clip">{hook.attached ?? "not attached"}</span>
                 </span>
               </td>
-              <td data-label="Remark">{hook.reason ?? <span className="muted none">—</span>}</td>
+              <td data-label="Remark">{hook.reason ? <p className="scroll">{hook.reason}</p> : <span className="muted none">—</span>}</td>
             </tr>
           ))}
         </tbody>

@@ -40,7 +40,7 @@ function Page({ host }: { host: Host }) {
     <div className="host">
       <Heading title={host.name}>
         <HostBadge state={host.state} degraded={host.degraded} />
-        <span className="heading-note">role {host.role}</span>
+        <span className="heading-note clip">role {host.role}</span>
         <Link className="button heading-end" to={`/findings?host=${encodeURIComponent(host.name)}`}>
           {plural(host.findings_open, "open finding")}
         </Link>
@@ -72,6 +72,16 @@ function Machine({ host }: { host: Host }) {
           <Time time={host.last_seen} />
         </Fact>
         <Fact name="Connected">{host.connected_since ? <Time time={host.connected_since} /> : "no"}</Fact>
+        {host.enrolled && (
+          <Fact name="Joined">
+            <Time time={host.enrolled} />
+          </Fact>
+        )}
+        {host.certificate_expires && (
+          <Fact name="Certificate ends">
+            <Time time={host.certificate_expires} />
+          </Fact>
+        )}
         <Fact name="Address" mono>
           {host.address ?? "—"}
         </Fact>

@@ -43,7 +43,7 @@ function Row({ balance }: { balance: Balance }) {
   return (
     <tr>
       <th scope="row" className="cell-main">
-        {spaced(balance.signal)}
+        <span className="clip">{spaced(balance.signal)}</span>
       </th>
       <td data-label="Seen" className="number">
         {whole(balance.seen)}
@@ -62,7 +62,7 @@ function Row({ balance }: { balance: Balance }) {
           <ul className="reasons">
             {balance.reasons.map((loss) => (
               <li key={loss.reason}>
-                {spaced(loss.reason)} <strong>{whole(loss.count)}</strong>
+                <span className="reason clip">{spaced(loss.reason)}</span> <strong>{whole(loss.count)}</strong>
               </li>
             ))}
           </ul>

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { FINDINGS_KEPT, INITIAL, newest, parse, RATES_KEPT, reduce, type LiveState } from "../api/live";
-import { overlay } from "../api/queries";
+import { FINDINGS_KEPT, INITIAL, newest, parse, RATES_KEPT, reduce, withHosts, type LiveState } from "../api/live";
 import { findingOf, hostOf, overviewOf } from "./samples";
 
 const LATER = "2026-11-23T10:00:05.000Z";
@@ -38,8 +37,8 @@ describe("reduce", () => {
   });
 
   it("never changes the state that it was given", () => {
-    reduce(INITIAL, { kind: "host", host: hostOf("h") });
-    expect(INITIAL.hosts.size).toBe(0);
+    reduce(INITIAL, { kind: "finding", finding: findingOf("a") });
+    expect(INITIAL.findings.size).toBe(0);
   });
 });
 
@@ -73,7 +72,7 @@ describe("parse", () => {
   });
 });
 
-describe("overlay", () => {
+describe("withHosts", () => {
   it("renews known hosts in their place and adds those that enrolled since", () => {
     const renewed = hostOf("b", { degraded: true });
     const added = hostOf("c");
@@ -81,6 +80,6 @@ describe("overlay", () => {
       ["b", renewed],
       ["c", added],
     ]);
-    expect(overlay([hostOf("a"), hostOf("b")], fresh)).toEqual([hostOf("a"), renewed, added]);
+    expect(withHosts([hostOf("a"), hostOf("b")], fresh)).toEqual([hostOf("a"), renewed, added]);
   });
 });

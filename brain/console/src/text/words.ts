@@ -45,13 +45,11 @@ export const COVERAGE_NAME: Record<Finding["coverage"]["state"], string> = {
 /** A map and not an object: a flag named like a property of every object must find nothing. */
 const FLAGS: ReadonlyMap<string, string> = new Map([
   ["args_truncated", "arguments cut short"],
-  ["path_truncated", "path cut short"],
-  ["memfd", "runs from memory"],
-  ["stdin_socket", "input is a socket"],
-  ["stdout_socket", "output is a socket"],
-  ["stderr_socket", "errors go to a socket"],
+  ["args_unknown", "arguments unknown"],
+  ["exe_unknown", "executable unknown"],
   ["seeded", "started before the sensor"],
-  ["guessed_parent", "parent is a guess"],
+  ["memfd", "runs from memory"],
+  ["unlinked", "its file was deleted"],
 ]);
 
 /** A flag in words; one that is not known yet is shown by its name. */

@@ -5,7 +5,7 @@ import { useEffect } from "react";
 import { NavLink, Outlet, useLocation } from "react-router";
 
 import { api } from "../api/client";
-import { useOverview } from "../api/queries";
+import { takeEvents, useOverview } from "../api/queries";
 import { live, useLive } from "../api/store";
 import type { Session } from "../api/types";
 import { short } from "../text/number";
@@ -27,7 +27,12 @@ export function Shell({ session }: { session: Session }) {
   const client = useQueryClient();
   const { pathname } = useLocation();
   useEffect(
-    () => live.open(() => void client.invalidateQueries({ queryKey: ["session"] })),
+    () =>
+      live.open({
+        onOpen: () => void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" }),
+        onEvents: (events) => takeEvents(client, events),
+        onLost: () => void client.invalidateQueries({ queryKey: ["session"] }),
+      }),
     [client],
   );
   return (
