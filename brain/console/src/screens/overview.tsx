@@ -30,7 +30,7 @@ export function OverviewScreen() {
           <SeverityCard overview={overview.data} />
           <HostsCard overview={overview.data} />
           <RecordsCard overview={overview.data} />
-          <LatestCard />
+          <LatestCard overview={overview.data} />
           <LossCard overview={overview.data} />
           <FleetCard />
         </div>
@@ -83,7 +83,7 @@ function HostsCard({ overview }: { overview: Overview }) {
         <span className="bar-off" style={{ flexGrow: offline }} />
       </div>
       <p className="card-note">
-        {degraded === 0 ? "None is degraded" : `${short(degraded)} degraded`}
+        {total === 0 ? "No host has joined yet" : degraded === 0 ? "None is degraded" : `${short(degraded)} degraded`}
         {offline > 0 && `, ${short(offline)} offline`}
       </p>
     </Card>
@@ -104,7 +104,7 @@ function RecordsCard({ overview }: { overview: Overview }) {
   );
 }
 
-function LatestCard() {
+function LatestCard({ overview }: { overview: Overview }) {
   const query = useFindings(OPEN_FILTERS, LATEST);
   const fresh = useLive((state) => state.findings);
   const base = query.data?.pages[0]?.findings;
@@ -124,7 +124,7 @@ function LatestCard() {
         query.isError ? <Failure error={query.error} /> : <Loading what="findings" />
       ) : rows.length === 0 ? (
         <Empty icon="findings" title="No open finding">
-          <p>Everything the sensors report is being watched.</p>
+          <p>{certainty(overview)}</p>
         </Empty>
       ) : (
         <ol className="rows rows-compact">
@@ -137,6 +137,14 @@ function LatestCard() {
   );
 }
 
+/** What "none" is worth: it is no answer for a host that nobody hears or that hears badly. */
+function certainty({ hosts }: Overview): string {
+  if (hosts.total === 0) return "No host has joined yet, so nothing can be found.";
+  const unheard = hosts.total - hosts.online + hosts.degraded;
+  if (unheard === 0) return "Every host is online and none is degraded.";
+  return `What happens on ${plural(unheard, "host")}, offline or degraded, is not fully known.`;
+}
+
 function LossCard({ overview }: { overview: Overview }) {
   const reasons = overview.lost.by_reason.filter((loss) => loss.count > 0);
   const most = Math.max(...reasons.map((loss) => loss.count), 1);
@@ -147,7 +155,7 @@ function LossCard({ overview }: { overview: Overview }) {
       aside={<span className="card-number">{short(overview.lost.total)}</span>}
     >
       {reasons.length === 0 ? (
-        <p className="card-note">Every record that the hooks saw has arrived.</p>
+        <p className="card-note">{overview.hosts.total === 0 ? "No host has reported yet." : "No host reports a loss."}</p>
       ) : (
         <ul className="losses">
           {reasons.map((loss) => (

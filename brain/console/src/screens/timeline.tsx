@@ -10,9 +10,10 @@ const SHOWN = 12;
 
 export function Timeline({ evidence, dropped }: { evidence: Evidence[]; dropped: number }) {
   const [all, showAll] = useState(false);
-  const first = evidence[0];
+  const ordered = evidence.toSorted((a, b) => (a.time < b.time ? -1 : 1));
+  const first = ordered[0];
   if (!first) return <p className="card-note">No record is kept for this finding.</p>;
-  const shown = all ? evidence : evidence.slice(0, SHOWN);
+  const shown = all ? ordered : ordered.slice(0, SHOWN);
   return (
     <>
       <p className="card-note">{day(first.time)}, times in UTC</p>
