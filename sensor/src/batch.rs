@@ -1,0 +1,312 @@
+//! Cuts observations into bounded, numbered batches, one sequence per lane. Pure.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use wire::batch::{Batch, Clock, Lane, Position};
+use wire::limits;
+use wire::record::{Coverage, Hook, LedgerLine, Privilege, ProcessRef, privilege_action};
+use wire::text::{StrId, StringTableBuilder};
+
+use crate::clock::ClockPair;
+use crate::ledger::Events;
+use crate::observation::{Observation, Record};
+use crate::process::{Key, Process};
+
+/// Bytes of a batch before compression, by a cautious estimate. Below the limit of a frame even when
+/// nothing compresses, so that encoding a batch cannot fail.
+const BODY_BUDGET: usize = limits::FRAME_MAX - 64 * 1024;
+/// Most bytes that a record can take: a flow with every integer at its largest.
+const RECORD_BYTES: usize = 160;
+/// Most bytes that a process can take, its strings apart.
+const PROCESS_BYTES: usize = 80;
+/// Most bytes that a string adds besides its content: its end.
+const STRING_BYTES: usize = 5;
+/// Most bytes that a hook or a ledger line can take.
+const LINE_BYTES: usize = 20;
+
+/// A finished batch and what it stands for in the ledger.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// The batch.
+    pub batch: Batch,
+    /// Events that it carries.
+    pub events: Events,
+}
+
+/// Coverage in plain words, before its strings are put into a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CoverageText {
+    /// Times, cost and lag; its lists are empty.
+    pub figures: Coverage,
+    /// Name, how it is attached, and why not or what stands in.
+    pub hooks: Vec<[String; 3]>,
+    /// Signal, outcome, events.
+    pub ledger: Vec<(&'static str, &'static str, u64)>,
+}
+
+/// The two sequences of one start of the sensor.
+#[derive(Debug)]
+pub struct Batcher {
+    lanes: [LaneCutter; 2],
+}
+
+impl Batcher {
+    /// Starts both sequences at 1. `start` dates the start of processes.
+    pub fn new(epoch: u64, start: ClockPair) -> Self {
+        Self { lanes: Lane::ALL.map(|lane| LaneCutter::new(epoch, lane, start)) }
+    }
+
+    /// Adds an observation to its lane's open batch. When that has no room left, it is cut and
+    /// returned, and the observation starts the next one.
+    pub fn add(&mut self, observation: &Observation, clock: ClockPair) -> Option<Cut> {
+        self.lane(observation.record.lane()).add(observation, clock)
+    }
+
+    /// Adds coverage to the bulk lane, likewise.
+    pub fn add_coverage(&mut self, coverage: &CoverageText, clock: ClockPair) -> Option<Cut> {
+        self.lane(Lane::Bulk).add_coverage(coverage, clock)
+    }
+
+    /// Cuts the lane's open batch, unless it is empty.
+    pub fn cut(&mut self, lane: Lane, clock: ClockPair) -> Option<Cut> {
+        let lane = self.lane(lane);
+        (lane.open.batch.record_count() > 0).then(|| lane.close(clock))
+    }
+
+    /// Returns what waits in open batches.
+    pub fn pending(&self) -> Events {
+        let mut sum = Events::default();
+        self.lanes.iter().for_each(|lane| sum.add(&lane.open.events));
+        sum
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut LaneCutter {
+        &mut self.lanes[lane as usize]
+    }
+}
+
+#[derive(Debug)]
+struct LaneCutter {
+    epoch: u64,
+    lane: Lane,
+    next_seq: u64,
+    open: OpenBatch,
+}
+
+impl LaneCutter {
+    fn new(epoch: u64, lane: Lane, start: ClockPair) -> Self {
+        Self { epoch, lane, next_seq: 1, open: OpenBatch::new(start) }
+    }
+
+    fn add(&mut self, observation: &Observation, clock: ClockPair) -> Option<Cut> {
+        let cut = (!self.open.has_room(observation)).then(|| self.close(clock));
+        self.open.add(observation);
+        cut
+    }
+
+    fn add_coverage(&mut self, coverage: &CoverageText, clock: ClockPair) -> Option<Cut> {
+        let strings = 3 * coverage.hooks.len() + 2 * coverage.ledger.len();
+        let fits = self.open.fits(1, 0, strings, coverage_bytes(coverage));
+        let cut = (self.open.batch.coverage.is_some() || !fits).then(|| self.close(clock));
+        self.open.add_coverage(coverage);
+        cut
+    }
+
+    fn close(&mut self, clock: ClockPair) -> Cut {
+        let position = Position { epoch: self.epoch, lane: self.lane, seq: self.next_seq };
+        self.next_seq += 1;
+        let next = OpenBatch::new(self.open.start);
+        let clock = Clock { boot_ns: clock.boot_ns, unix_ns: clock.unix_ns };
+        std::mem::replace(&mut self.open, next).finish(position, clock)
+    }
+}
+
+/// A batch that still takes records.
+#[derive(Debug)]
+struct OpenBatch {
+    batch: Batch,
+    start: ClockPair,
+    strings: StringTableBuilder,
+    string_count: usize,
+    /// Where the batch holds which image of which process.
+    processes: HashMap<(Key, u32), ProcessRef>,
+    bytes: usize,
+    events: Events,
+}
+
+impl OpenBatch {
+    fn new(start: ClockPair) -> Self {
+        let position = Position { epoch: 0, lane: Lane::Bulk, seq: 0 };
+        Self {
+            batch: Batch::empty(position, Clock::default()),
+            start,
+            strings: StringTableBuilder::default(),
+            string_count: 0,
+            processes: HashMap::new(),
+            bytes: RECORD_BYTES,
+            events: Events::default(),
+        }
+    }
+
+    /// Returns whether an observation fits, counted as if none of its strings were here yet.
+    fn has_room(&self, observation: &Observation) -> bool {
+        let new = observation.lineage.iter().filter(|p| !self.processes.contains_key(&image(p)));
+        let mut processes = 0;
+        let mut bytes = RECORD_BYTES;
+        let mut strings = 0;
+        for process in new {
+            processes += 1;
+            strings += texts(process).len();
+            bytes += PROCESS_BYTES;
+            bytes += texts(process).iter().map(|t| t.len() + STRING_BYTES).sum::<usize>();
+        }
+        if let Record::Module { name, .. } = &observation.record {
+            strings += 1;
+            bytes += name.len() + STRING_BYTES;
+        }
+        self.fits(1, processes, strings, bytes)
+    }
+
+    fn fits(&self, records: usize, processes: usize, strings: usize, bytes: usize) -> bool {
+        self.batch.record_count() + records <= limits::RECORDS_MAX
+            && self.batch.processes.len() + processes <= limits::PROCESSES_MAX
+            && self.string_count + strings <= limits::STRINGS_MAX
+            && self.bytes + bytes <= BODY_BUDGET
+    }
+
+    fn add(&mut self, observation: &Observation) {
+        let process = self.lineage(&observation.lineage);
+        self.bytes += RECORD_BYTES;
+        self.events.count(observation.signal, observation.events);
+        match &observation.record {
+            Record::Exec(exec) => self.batch.execs.push({
+                let mut exec = exec.clone();
+                exec.process = process;
+                exec
+            }),
+            Record::Exit(exit) => self.batch.exits.push({
+                let mut exit = exit.clone();
+                exit.process = process;
+                exit
+            }),
+            Record::Flow(flow) => self.batch.flows.push({
+                let mut flow = flow.clone();
+                flow.process = process;
+                flow
+            }),
+            Record::Connection(connection) => self.batch.connections.push({
+                let mut connection = connection.clone();
+                connection.process = process;
+                connection
+            }),
+            Record::Module { time_ns, name } => {
+                let target = self.string(name);
+                let action = privilege_action::MODULE_LOADED;
+                let record = Privilege { time_ns: *time_ns, process, action, target };
+                self.batch.privileges.push(record);
+            }
+            Record::Syscalls(syscalls) => self.batch.syscalls.push({
+                let mut syscalls = syscalls.clone();
+                syscalls.process = process;
+                syscalls
+            }),
+        }
+    }
+
+    /// Adds a process and its ancestors, the eldest first, and returns the process's place.
+    fn lineage(&mut self, lineage: &[Rc<Process>]) -> ProcessRef {
+        let mut place = ProcessRef::default();
+        for process in lineage.iter().rev() {
+            place = match self.processes.get(&image(process)) {
+                Some(&known) => known,
+                None => self.process(process, place),
+            };
+        }
+        place
+    }
+
+    fn process(&mut self, process: &Process, parent: ProcessRef) -> ProcessRef {
+        let [exe, comm, args, user, cgroup, container] =
+            texts(process).map(|text| self.string(text));
+        self.bytes += PROCESS_BYTES;
+        self.batch.processes.push(wire::record::Process {
+            pid: process.key.pid,
+            start_ns: self.start.unix(process.key.start_ns()),
+            parent,
+            exe,
+            comm,
+            args,
+            uid: process.uid,
+            euid: process.euid,
+            gid: process.gid,
+            user,
+            cgroup,
+            container,
+            flags: process.flags,
+        });
+        let place = ProcessRef(self.batch.processes.len() as u32);
+        self.processes.insert(image(process), place);
+        place
+    }
+
+    fn add_coverage(&mut self, text: &CoverageText) {
+        let mut coverage = text.figures.clone();
+        for [name, attached, reason] in text.hooks.iter().take(limits::HOOKS_MAX) {
+            coverage.hooks.push(Hook {
+                name: self.string(name.as_bytes()),
+                attached: self.string(attached.as_bytes()),
+                reason: self.string(reason.as_bytes()),
+            });
+        }
+        for (signal, outcome, count) in text.ledger.iter().take(limits::LEDGER_MAX) {
+            coverage.ledger.push(LedgerLine {
+                signal: self.string(signal.as_bytes()),
+                outcome: self.string(outcome.as_bytes()),
+                count: *count,
+            });
+        }
+        self.bytes += RECORD_BYTES + LINE_BYTES * (coverage.hooks.len() + coverage.ledger.len());
+        self.batch.coverage = Some(coverage);
+    }
+
+    /// Adds a string. The caller has checked that there is room, so the table is never full here; if
+    /// it were, the string would be missing and the record still right.
+    fn string(&mut self, bytes: &[u8]) -> StrId {
+        let before = self.strings.byte_len();
+        let id = self.strings.add(bytes).unwrap_or_default();
+        let added = self.strings.byte_len() - before;
+        if added > 0 {
+            self.string_count += 1;
+            self.bytes += added + STRING_BYTES;
+        }
+        id
+    }
+
+    fn finish(self, position: Position, clock: Clock) -> Cut {
+        let mut batch = self.batch;
+        batch.position = position;
+        batch.clock = clock;
+        batch.strings = self.strings.finish();
+        Cut { batch, events: self.events }
+    }
+}
+
+fn image(process: &Process) -> (Key, u32) {
+    (process.key, process.image)
+}
+
+fn texts(process: &Process) -> [&[u8]; 6] {
+    [&process.exe, &process.comm, &process.args, &process.user, &process.cgroup, &process.container]
+}
+
+fn coverage_bytes(coverage: &CoverageText) -> usize {
+    let hooks = coverage.hooks.iter().flatten().map(|text| text.len() + STRING_BYTES + LINE_BYTES);
+    let lines = coverage.ledger.iter().map(|(signal, outcome, _)| signal.len() + outcome.len());
+    RECORD_BYTES
+        + hooks.sum::<usize>()
+        + lines.map(|n| n + 2 * STRING_BYTES + LINE_BYTES).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests;
