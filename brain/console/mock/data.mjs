@@ -242,31 +242,3 @@ export const tokens = [
   { id: "9f3c2b1a00d4e5f6", role: "web", uses_left: 1, expires: at(-80_000), created: at(6_400) },
   { id: "17aa90cc41b2d3e4", role: "batch", uses_left: 40, expires: at(-500_000), created: at(100_000) },
 ];
-
-/** Strings as an attacker would choose them; the brain has already made control characters visible. */
-export const HOSTILE = [
-  `<img src=x onerror="window.__struck=1">`,
-  `"><script>window.__struck=1</script>`,
-  `javascript:window.__struck=1`,
-  `</title><svg onload=window.__struck=1>`,
-  `{{constructor.constructor('window.__struck=1')()}}`,
-  `\\x1b[31mred\\u{202e}gnp.exe`,
-  `A${"a".repeat(3_000)}`,
-  `/${"../".repeat(200)}etc/passwd`,
-];
-
-export const hostileFindings = HOSTILE.map((text, index) =>
-  finding(index === 0 ? `Execution:Host/${text}` : "Execution:Host/ReverseShell", "app-1", [9.9, 8, 5, 2][index % 4], `Reverse shell from ${text}`, {
-    description: text,
-    remediation: text,
-    process: process(4_000 + index, text, text, { name: text, user: text, cgroup: text, container: text, flags: [text] }),
-    lineage: Array.from({ length: 12 }, (_, depth) => process(3_000 + depth, text, text)),
-    actors: [{ kind: "address", value: text }, { kind: text, value: text }],
-    evidence: [evidence(30, text, text, { [text]: text, list: [text, text] })],
-    mitre: [{ tactic: text, technique: text, name: text }, { tactic: text, technique: "T1059.004", name: text }],
-    policy: { id: text, file: text, revision: text, author: text },
-    coverage: { state: "partial", detail: text },
-    dedup_key: text,
-    history: [{ time: at(30), user: text, state: "open", note: text }],
-  }),
-);

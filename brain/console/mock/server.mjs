@@ -8,7 +8,8 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { parseArgs } from "node:util";
 
-import { finding, findings as story, hostileFindings, hosts as fleet, tokens as issued } from "./data.mjs";
+import { PAYLOADS, hostileFinding } from "../browser/hostile.mjs";
+import { finding, findings as story, hosts as fleet, tokens as issued } from "./data.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -31,7 +32,7 @@ const PASSWORD_MIN = 12;
 const state = {
   setUp: !options.setup,
   signedIn: false,
-  findings: options.empty ? [] : [...(options.hostile ? hostileFindings : []), ...story],
+  findings: options.empty ? [] : [...(options.hostile ? PAYLOADS.map(hostileFinding) : []), ...story],
   hosts: options.empty ? [] : fleet,
   tokens: options.empty ? [] : [...issued],
   streams: new Set(),
