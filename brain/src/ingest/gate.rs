@@ -1,0 +1,154 @@
+//! The UDP socket, with a look at each datagram: quinn drops what is not QUIC without a word, and an
+//! operator wants to know that somebody throws things at the port.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{
+    AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Runtime,
+    ServerConfig, TokioRuntime, UdpPoller,
+};
+use quinn_proto::HashedConnectionIdGenerator;
+
+use crate::metrics::Metrics;
+
+/// Bytes of the connection ids that we hand out.
+const CONNECTION_ID_LEN: usize = 8;
+
+/// QUIC version 1 (RFC 9000, section 15), the only one that is spoken here.
+const QUIC_V1: u32 = 1;
+
+/// A client's first datagram is at least this long (RFC 9000, section 14.1).
+const INITIAL_MIN: usize = 1200;
+
+/// Binds the address and counts what is not QUIC.
+pub(super) fn endpoint(
+    listen: SocketAddr,
+    server: ServerConfig,
+    metrics: Arc<Metrics>,
+) -> io::Result<Endpoint> {
+    let key: u64 = rand::random();
+    let mut config = EndpointConfig::default();
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
+    let runtime = Arc::new(TokioRuntime);
+    let inner = runtime.wrap_udp_socket(UdpSocket::bind(listen)?)?;
+    let ids = HashedConnectionIdGenerator::from_key(key);
+    let gate = Arc::new(Gate { inner, ids, metrics });
+    Endpoint::new_with_abstract_socket(config, Some(server), gate, runtime)
+}
+
+struct Gate {
+    inner: Arc<dyn AsyncUdpSocket>,
+    ids: HashedConnectionIdGenerator,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    fn look(&self, datagram: &[u8]) {
+        if let Some(reason) = fault(datagram, |id| self.ids.validate(&ConnectionId::new(id)).is_ok()) {
+            self.metrics.refuse(reason);
+        }
+    }
+}
+
+/// Returns why a datagram cannot belong to a connection, from its first bytes (RFC 8999 and RFC 9000,
+/// section 17). What passes here may still be refused by its cryptography.
+fn fault(datagram: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Option<&'static str> {
+    let (&first, rest) = datagram.split_first()?;
+    let is_long = first & 0x80 != 0;
+    if !is_long {
+        let fixed = first & 0x40 != 0;
+        let id = rest.get(..CONNECTION_ID_LEN);
+        return if fixed && id.is_some_and(is_ours) { None } else { Some("not_quic") };
+    }
+    let Some(version) = rest.first_chunk() else { return Some("not_quic") };
+    if u32::from_be_bytes(*version) != QUIC_V1 {
+        return Some("unknown_quic_version");
+    }
+    // Packet type 0 is Initial, the only one that opens a connection.
+    let is_initial = first & 0x30 == 0;
+    if first & 0x40 == 0 || (is_initial && datagram.len() < INITIAL_MIN) {
+        return Some("not_quic");
+    }
+    None
+}
+
+impl AsyncUdpSocket for Gate {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.inner).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let result = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = &result {
+            for (buf, meta) in bufs.iter().zip(meta.iter()).take(*count) {
+                let bytes = buf.get(..meta.len).unwrap_or_default();
+                // The kernel may have put several datagrams of one sender together.
+                bytes.chunks(meta.stride.max(1)).for_each(|datagram| self.look(datagram));
+            }
+        }
+        result
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_quic_is_told_from_what_may_be() {
+        let long = |first: u8, version: u32, len: usize| {
+            let mut datagram = vec![first];
+            datagram.extend_from_slice(&version.to_be_bytes());
+            datagram.resize(len, 0);
+            datagram
+        };
+        let fault = |datagram: &[u8]| fault(datagram, |id| id == [7; 8]);
+        assert_eq!(fault(b"GET / HTTP/1.1\r\n\r\n"), Some("not_quic"));
+        assert_eq!(fault(&[0x41]), Some("not_quic"));
+        assert_eq!(fault(&[0x41, 7, 7, 7, 7, 7, 7, 7, 7, 0]), None);
+        assert_eq!(fault(&[0x41, 8, 7, 7, 7, 7, 7, 7, 7, 0]), Some("not_quic"));
+        assert_eq!(fault(&[0x01, 7, 7, 7, 7, 7, 7, 7, 7, 0]), Some("not_quic"));
+        assert_eq!(fault(&long(0xc0, 1, 1200)), None);
+        assert_eq!(fault(&long(0xc0, 1, 1199)), Some("not_quic"));
+        assert_eq!(fault(&long(0xe0, 1, 60)), None);
+        assert_eq!(fault(&long(0xc0, 0x6b3343cf, 1200)), Some("unknown_quic_version"));
+        assert_eq!(fault(&[]), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! One sensor's session: hello, batches, acknowledgements.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use wire::batch::{Lane, Position};
+use wire::codec;
+use wire::control::{Ack, Control, Hello, Refusal, Welcome};
+
+use super::frame;
+use super::refusal::Refused;
+use super::{Shared, tls};
+use crate::clock;
+use crate::identity::SensorId;
+use crate::journal::{Append, Appended};
+use crate::metrics;
+
+/// The control stream and its hello must come within this.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// Batches of a session that may wait for the disk.
+const PENDING_MAX: usize = 16;
+
+/// A refusal gets so long to reach the sensor before the connection is closed.
+const FAREWELL_TIME: Duration = Duration::from_millis(500);
+
+/// A batch on its way to the disk.
+struct Pending {
+    position: Position,
+    answer: oneshot::Receiver<Appended>,
+}
+
+/// Serves a session until it ends; a broken rule is an error.
+pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result<(), Refused> {
+    let Some(id) = tls::sensor_id(connection) else {
+        return Err(Refused::new("no_client_certificate", "a session needs a client certificate; enrol first"));
+    };
+    let number = shared.connection_number();
+    let Some((mut control, receive, hello)) = begin(connection).await? else { return Ok(()) };
+    let superseded = shared.sessions.begin(id, number, connection);
+    // Between the handshake and now the host may have been revoked; `begin` above made the session
+    // visible to whoever revokes it from here on.
+    if !shared.store.hosts.is_welcome(id) {
+        shared.sessions.end(id, number);
+        return Err(Refused::new("revoked_certificate", "the host has been revoked"));
+    }
+    if superseded {
+        shared.metrics.superseded.inc();
+        tracing::warn!(sensor = %id, from = %connection.remote_address(),
+            "a second connection with one identity took the place of the first");
+    }
+    let now_ns = clock::now_ns();
+    shared.fleet.connected(id, number, connection.remote_address(), &hello, superseded, now_ns);
+    shared.board.show_host(id);
+    shared.metrics.sessions.inc();
+    tracing::info!(sensor = %id, from = %connection.remote_address(), "session begins");
+    let result = serve(shared, connection, id, &mut control, receive, hello.epoch).await;
+    shared.metrics.sessions.dec();
+    shared.sessions.end(id, number);
+    shared.fleet.disconnected(id, number);
+    shared.board.show_host(id);
+    tracing::info!(sensor = %id, "session ends");
+    if let Err(refused) = &result {
+        say_farewell(&mut control, refused).await;
+    }
+    result
+}
+
+async fn begin(
+    connection: &Connection,
+) -> Result<Option<(SendStream, RecvStream, Hello)>, Refused> {
+    let opened = tokio::time::timeout(HELLO_TIME, async {
+        let Ok((mut send, mut receive)) = connection.accept_bi().await else { return Ok(None) };
+        let hello = match read_hello(&mut receive).await {
+            Ok(hello) => hello,
+            Err(refused) => {
+                say_farewell(&mut send, &refused).await;
+                return Err(refused);
+            }
+        };
+        Ok(hello.map(|hello| (send, receive, hello)))
+    });
+    match opened.await {
+        Ok(opened) => opened,
+        Err(_) => Err(Refused::new("no_hello", "no hello came within 10 seconds")),
+    }
+}
+
+async fn read_hello(receive: &mut RecvStream) -> Result<Option<Hello>, Refused> {
+    let Some(frame) = frame::read(receive).await? else { return Ok(None) };
+    match codec::decode_control(&frame.header, frame.body())? {
+        Control::Hello(hello) => Ok(Some(hello)),
+        _ => Err(Refused::new("unexpected_message", "a session begins with a hello")),
+    }
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    id: SensorId,
+    control: &mut SendStream,
+    mut receive: RecvStream,
+    epoch: u64,
+) -> Result<(), Refused> {
+    let durable =
+        Lane::ALL.map(|lane| shared.journal.durable(id, Position { epoch, lane, seq: 0 }));
+    let welcome = Welcome { durable, brain_unix_ns: clock::now_ns() };
+    if !frame::write(control, &Control::Welcome(welcome)).await {
+        return Ok(());
+    }
+    let (pending, mut waiting) = mpsc::channel(PENDING_MAX);
+    let mut lanes = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    lanes.spawn(read_lane(Arc::clone(shared), id, stream, pending.clone()));
+                }
+                Err(error) => return Refused::lost(&error).map_or(Ok(()), Err),
+            },
+            Some(lane) = lanes.join_next(), if !lanes.is_empty() => {
+                lane.unwrap_or_else(|_| Err(Refused::new("internal", "the brain failed to read a stream")))?;
+            }
+            Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
+            // The sensor has nothing more to say on this stream in this version.
+            frame = frame::read(&mut receive) => match frame? {
+                Some(_) => return Err(Refused::new("unexpected_message", "nothing follows the hello")),
+                None => return drain(control, waiting, lanes).await,
+            }
+        }
+    }
+}
+
+/// The sensor has closed its side: what it sent is still acknowledged.
+async fn drain(
+    control: &mut SendStream,
+    mut waiting: mpsc::Receiver<Pending>,
+    mut lanes: JoinSet<Result<(), Refused>>,
+) -> Result<(), Refused> {
+    lanes.abort_all();
+    while lanes.join_next().await.is_some() {}
+    waiting.close();
+    while let Some(batch) = waiting.recv().await {
+        acknowledge(control, batch).await?;
+    }
+    let _ = control.finish();
+    Ok(())
+}
+
+async fn read_lane(
+    shared: Arc<Shared>,
+    id: SensorId,
+    mut stream: RecvStream,
+    pending: mpsc::Sender<Pending>,
+) -> Result<(), Refused> {
+    while let Some(frame) = frame::read(&mut stream).await? {
+        let batch = codec::decode_batch(&frame.header, frame.body())?;
+        let position = batch.position;
+        let records = batch.record_count() as u64;
+        shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
+        let append = Append::Batch { sensor: id, batch: Box::new(batch), frame: frame.bytes };
+        let answer = shared.journal.append(append).await;
+        metrics::count(&shared.metrics.batches, "received");
+        shared.metrics.records.inc_by(records);
+        if pending.send(Pending { position, answer }).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the disk, then tells the sensor. Acknowledgements leave in the order of arrival.
+async fn acknowledge(control: &mut SendStream, batch: Pending) -> Result<(), Refused> {
+    match batch.answer.await {
+        Ok(Appended::Stored(_) | Appended::Duplicate) => {
+            frame::write(control, &Control::Ack(Ack { position: batch.position })).await;
+            Ok(())
+        }
+        Ok(Appended::Failed) => {
+            Err(Refused::new("journal_failed", "the brain cannot write its journal; it takes no batches until it can"))
+        }
+        // The writer has ended: the brain is shutting down, and the batch stays with the sensor.
+        Err(_) => Ok(()),
+    }
+}
+
+async fn say_farewell(control: &mut SendStream, refused: &Refused) {
+    let refusal =
+        Refusal { reason: refused.reason.to_owned(), message: refused.message.clone() };
+    let farewell = async {
+        if frame::write(control, &Control::Refusal(refusal)).await && control.finish().is_ok() {
+            let _ = control.stopped().await;
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL_TIME, farewell).await;
+}
