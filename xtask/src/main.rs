@@ -1,2 +1,113 @@
-//! main
-fn main() {}
+//! All of Sakuramori's automation: `cargo xtask --help` lists it.
+
+mod bench;
+mod build;
+mod count;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use setup::Need;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Builds, tests, shows and measures Sakuramori")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find or install what is missing: toolchains, bpf-linker, Node, distribution packages.
+    Setup {
+        /// Only say what is there and what is missing.
+        #[arg(long)]
+        check: bool,
+        /// What to set up for; everything when not given.
+        #[arg(value_enum)]
+        needs: Vec<Need>,
+    },
+    /// Build the console, the kernel programs, the sensor and the brain.
+    Build {
+        /// Optimise fully, as for production.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run every test that this machine can run, and say which were skipped and why.
+    Test {
+        /// Leave out the slow ones: other kernels, the demo and the browser.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Show three hosts under attack: starts a brain, sensors and the attack on this machine.
+    Demo {
+        /// End once the findings are in, and exit with 0 only when they are the right ones.
+        #[arg(long)]
+        once: bool,
+        /// Print one finding per line as JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Boot Debian kernels in QEMU and run the kernel trials there.
+    Vm {
+        /// Kernel version, such as 6.1; may be given several times. Default: 6.1 and 6.12.
+        #[arg(long)]
+        kernel: Vec<String>,
+    },
+    /// Measure speed against peers, in one run.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum)]
+        name: bench::Name,
+        /// Print one row per line as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the rules of this code base that a machine can judge.
+    Tidy,
+    /// What continuous integration runs: the same as `test`.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command; `false` means that it ran and found something wrong.
+fn run(command: Command) -> Result<bool> {
+    match command {
+        Command::Setup { check, needs } => setup::run(&needs, check),
+        Command::Build { release } => build::run(release).map(|_| true),
+        Command::Test { quick } => test::run(quick),
+        Command::Ci => test::run(false),
+        Command::Demo { once, json } => demo(once, json),
+        Command::Vm { kernel } => {
+            setup::ensure(&[Need::Build, Need::Vm])?;
+            vm::run(&kernel)
+        }
+        Command::Bench { name, json } => bench::run(name, json),
+        Command::Tidy => tidy::run(&shell::root()).map(|()| true),
+    }
+}
+
+fn demo(once: bool, json: bool) -> Result<bool> {
+    setup::ensure(&[Need::Build, Need::Demo])?;
+    let programs = build::run(false)?;
+    let mut demo = shell::as_root(&programs.join("demo"));
+    demo.args(once.then_some("--once")).args(json.then_some("--json"));
+    shell::succeeds(&mut demo)
+}
