@@ -24,7 +24,8 @@ pub fn fork(ctx: RawTracePointContext) -> i32 {
 fn try_fork<C: EbpfContext>(ctx: &C, child: u64) {
     let tid = field!(child, task_pid => u32);
     let tgid = field!(child, task_tgid => u32);
-    if tid != tgid || !scope::task() {
+    // A child of the sensor's own is reported: it is another process, whose events will follow.
+    if tid != tgid || !scope::cgroup() {
         return;
     }
     fault::seen(Signal::Fork);

@@ -5,11 +5,13 @@
 use std::path::PathBuf;
 
 use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
+use sensor_abi::parse::headers::Way;
 use thiserror::Error;
 
 use crate::{drain::Drain, netns::NetnsError};
 
 mod attach;
+mod inject;
 mod interfaces;
 mod memory;
 mod object;
@@ -192,6 +194,12 @@ impl Probes {
             why: attach::sentence(&error),
         })?;
         Ok(())
+    }
+
+    /// Runs a packet through the program of its way, as if an interface had seen it; returns what the
+    /// program decided about the packet.
+    pub fn inject(&mut self, way: Way, packet: &[u8]) -> Result<u32, ProbeError> {
+        inject::packet(&mut self.programs, way, packet)
     }
 
     /// Takes the maps to read from; works once.

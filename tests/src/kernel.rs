@@ -1,8 +1,23 @@
 //! Trials against a running kernel: programs load, attach and report what happened.
+//!
+//! The same trials run on the developer's kernel and as the first program of a guest, where little
+//! more than `/proc` and `/sys` is mounted; whatever a kernel or a machine lacks is a skip that says
+//! so, never a pass.
 
 use libtest_mimic::Trial;
 
+pub mod load;
+pub mod namespaces;
+pub mod packets;
+pub mod records;
+
+mod child;
+mod netns;
+mod traffic;
+mod watch;
+
 /// Every kernel trial.
 pub fn trials() -> Vec<Trial> {
-    Vec::new()
+    let modules = [load::trials(), packets::trials(), records::trials(), namespaces::trials()];
+    modules.into_iter().flatten().collect()
 }

@@ -27,8 +27,19 @@ const INTERFACES_MAX: usize = 256;
 struct Outcome {
     /// How, and on which interfaces.
     attached: BTreeMap<String, Vec<String>>,
-    stands_in: Vec<String>,
+    /// Why not in the best way, and on which interfaces.
+    stands_in: BTreeMap<String, Vec<String>>,
     errors: Vec<String>,
+}
+
+impl Outcome {
+    fn attached(&mut self, how: &str, name: &str) {
+        self.attached.entry(how.to_owned()).or_default().push(name.to_owned());
+    }
+
+    fn stands_in(&mut self, why: &str, name: &str) {
+        self.stands_in.entry(why.to_owned()).or_default().push(name.to_owned());
+    }
 }
 
 /// Loads both packet programs and attaches them to every watched interface.
@@ -113,15 +124,13 @@ fn watched(settings: &Settings, arrived: &mut Outcome, left: &mut Outcome) -> Ve
         if chosen || (settings.interfaces.is_empty() && frames == Frames::Ethernet) {
             names.push(name);
         } else if settings.interfaces.is_empty() && frames == Frames::Other {
-            arrived.stands_in.push(format!("{name} carries no Ethernet frames"));
+            arrived.stands_in("not watched, because it carries no Ethernet frames", &name);
+            left.stands_in("not watched, because it carries no Ethernet frames", &name);
         }
     }
-    if names.len() > INTERFACES_MAX {
-        let more = names.len() - INTERFACES_MAX;
-        arrived
-            .stands_in
-            .push(format!("{more} interfaces beyond {INTERFACES_MAX} are not watched"));
-        names.truncate(INTERFACES_MAX);
+    for name in names.split_off(names.len().min(INTERFACES_MAX)) {
+        arrived.errors.push(format!("{name}: over the limit of {INTERFACES_MAX} interfaces"));
+        left.errors.push(format!("{name}: over the limit of {INTERFACES_MAX} interfaces"));
     }
     names
 }
@@ -166,20 +175,22 @@ fn ingress(programs: &mut Ebpf, name: &str, mode: XdpMode, outcome: &mut Outcome
         XdpMode::Native => &[(xdp::XdpMode::Driver, "xdp native")],
         XdpMode::Generic => &[(xdp::XdpMode::Skb, "xdp generic")],
     };
-    let mut refused = Vec::new();
+    let mut refused: Vec<String> = Vec::new();
     for (flags, text) in modes {
         let attached = attach::typed::<Xdp>(programs, INGRESS)
             .and_then(|program| program.attach(name, *flags).map(drop));
         match attached {
             Ok(()) => {
-                outcome.stands_in.extend(refused);
-                outcome.attached.entry((*text).to_owned()).or_default().push(name.to_owned());
+                for why in &refused {
+                    outcome.stands_in(why, name);
+                }
+                outcome.attached(text, name);
                 return;
             }
-            Err(error) => refused.push(format!("{text} on {name}: {}", attach::sentence(&error))),
+            Err(error) => refused.push(format!("{text}: {}", refusal(&error))),
         }
     }
-    outcome.errors.extend(refused);
+    outcome.errors.extend(refused.into_iter().map(|why| format!("{name}: {why}")));
 }
 
 /// Attaches by a link where the kernel has them (tcx, since 6.6); it goes when the sensor goes, also
@@ -192,7 +203,7 @@ fn egress(programs: &mut Ebpf, name: &str, outcome: &mut Outcome) {
         program.attach_with_options(name, TcAttachType::Egress, options).map(drop)
     });
     if tcx.is_ok() {
-        outcome.attached.entry("tcx".to_owned()).or_default().push(name.to_owned());
+        outcome.attached("tcx", name);
         return;
     }
     // Fails when it exists already, which is as good.
@@ -204,32 +215,38 @@ fn egress(programs: &mut Ebpf, name: &str, outcome: &mut Outcome) {
     });
     match clsact {
         Ok(()) => {
-            outcome.stands_in.push(format!("tcx on {name}: this kernel has none"));
-            outcome.attached.entry("tc clsact".to_owned()).or_default().push(name.to_owned());
+            outcome.stands_in("tcx: this kernel has none", name);
+            outcome.attached("tc clsact", name);
         }
         Err(error) => outcome.errors.push(format!("{name}: {}", attach::sentence(&error))),
     }
 }
 
+/// Says in plain words what drivers without XDP answer.
+fn refusal(error: &ProgramError) -> String {
+    let text = attach::sentence(error);
+    if text.contains("os error 95") { "the driver has none".to_owned() } else { text }
+}
+
 fn report(name: &'static str, outcome: Outcome, lost: &'static str) -> HookReport {
-    let attached: Vec<String> = outcome
-        .attached
-        .iter()
-        .map(|(how, interfaces)| format!("{how} on {}", interfaces.join(", ")))
-        .collect();
-    let nothing = attached.is_empty() && outcome.errors.is_empty();
-    let text = |parts: Vec<String>| (!parts.is_empty()).then(|| parts.join("; "));
+    let complete = outcome.errors.is_empty() && !outcome.attached.is_empty();
+    let mut errors = outcome.errors;
+    if errors.is_empty() && outcome.attached.is_empty() {
+        errors.push("the namespace has no interface to watch".to_owned());
+    }
     HookReport {
         name,
         signal: "flow",
         required: true,
-        lost: (attached.is_empty() || !outcome.errors.is_empty()).then_some(lost),
-        attached: text(attached),
-        stands_in: text(outcome.stands_in),
-        error: if nothing {
-            Some("the namespace has no interface but loopback".to_owned())
-        } else {
-            text(outcome.errors)
-        },
+        lost: (!complete).then_some(lost),
+        attached: on_interfaces(&outcome.attached),
+        stands_in: on_interfaces(&outcome.stands_in),
+        error: (!errors.is_empty()).then(|| errors.join("; ")),
     }
+}
+
+fn on_interfaces(groups: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    let texts: Vec<String> =
+        groups.iter().map(|(what, names)| format!("{what} on {}", names.join(", "))).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }

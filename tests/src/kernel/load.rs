@@ -1,0 +1,194 @@
+//! Everything loads and attaches, and what happens in the kernel arrives: the trials that every
+//! kernel version has to pass.
+
+use std::{env, ffi::CString, fs::File, os::fd::AsRawFd as _, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::{Completion, Trial};
+use nix::libc;
+use sensor::probe::{HookReport, Settings, SyscallMode};
+use sensor_abi::{record::socket_event, seen::Signal};
+
+use super::{
+    child,
+    traffic::{self, Ip},
+    watch::{Event, Watch, unavailable},
+};
+use crate::skip::trial;
+
+/// Path of a kernel module that fits the running kernel and is not loaded yet.
+const MODULE: &str = "SAKURAMORI_TEST_MODULE";
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("load::every_hook_attaches", every_hook_attaches),
+        trial("load::a_real_exec_arrives", a_real_exec_arrives),
+        trial("load::a_real_connect_arrives", a_real_connect_arrives),
+        trial("load::a_real_module_load_arrives", a_real_module_load_arrives),
+        trial("load::system_calls_are_counted_in_windows_only", syscall_windows),
+        trial("load::memory_of_maps_is_bounded", memory_of_maps_is_bounded),
+    ]
+}
+
+/// Loopback is there in every guest.
+fn on_loopback() -> Settings {
+    Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() }
+}
+
+fn every_hook_attaches() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let watch = Watch::start(&on_loopback())?;
+    for hook in watch.probes.report() {
+        eprintln!("{}: {:?} {:?}", hook.name, hook.attached, hook.stands_in);
+    }
+    let names: Vec<&str> = watch.probes.report().iter().map(|hook| hook.name).collect();
+    ensure!(
+        names == ["exec", "fork", "exit", "socket", "module", "syscall", "ingress", "egress"],
+        "the report lists {names:?}"
+    );
+    for hook in watch.probes.report() {
+        check(hook)?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn check(hook: &HookReport) -> Result<()> {
+    ensure!(hook.error.is_none(), "{}: {:?}", hook.name, hook.error);
+    ensure!(hook.lost.is_none(), "{} loses {:?}", hook.name, hook.lost);
+    let kprobes = Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    if hook.name == "module" && kprobes {
+        ensure!(hook.attached.as_deref() == Some("kprobe do_init_module"), "{hook:?}");
+    } else if hook.name == "module" {
+        let why = hook.stands_in.as_deref().unwrap_or_default();
+        ensure!(why.contains("kprobes"), "the report hides that kprobes are missing: {hook:?}");
+    } else {
+        ensure!(hook.attached.is_some(), "{} is attached to nothing", hook.name);
+    }
+    Ok(())
+}
+
+fn a_real_exec_arrives() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let mut watch = Watch::start(&on_loopback())?;
+    let program = env::current_exe()?;
+    let mut child =
+        Command::new(&program).arg("--help").stdout(std::process::Stdio::null()).spawn()?;
+    let id = child.id();
+    child.wait()?;
+    let exec = watch.find("exec record of the child", |event| match event {
+        Event::Exec(exec) if exec.header.tgid == id => Some(exec.clone()),
+        _ => None,
+    })?;
+    ensure!(exec.path == program.as_os_str().as_encoded_bytes(), "{:?}", exec.path.escape_ascii());
+    let args = [program.as_os_str().as_encoded_bytes(), b"\0--help\0"].concat();
+    ensure!(exec.args == args, "arguments {}", exec.args.escape_ascii());
+    ensure!(exec.parent_tgid == std::process::id(), "parent {}", exec.parent_tgid);
+    Ok(Completion::Completed)
+}
+
+fn a_real_connect_arrives() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let mut watch = Watch::start(&on_loopback())?;
+    let (child, status) = child::run(|| traffic::connect_to_self(Ip::V4([127, 0, 0, 1]), 47_311))?;
+    if libc::WEXITSTATUS(status) == 4 {
+        bail!("could not connect over loopback; is it up?");
+    }
+    ensure!(status == 0, "the child could not connect to itself: {status}");
+    let connected = watch.find("connection of the child", |event| match event {
+        Event::Socket(socket) if socket.event == socket_event::CONNECTED => {
+            (socket.header.tgid == child).then_some(*socket)
+        }
+        _ => None,
+    })?;
+    ensure!(connected.remote_port == 47_311, "{connected:?}");
+    let seen = watch.drain.seen()[Signal::Socket as usize];
+    ensure!(seen >= 4, "listen, connect, accept and close are {seen} changes");
+    Ok(Completion::Completed)
+}
+
+fn a_real_module_load_arrives() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let Some(path) = env::var_os(MODULE) else {
+        return Ok(Completion::ignored_with(format!(
+            "{MODULE} names no module; `cargo xtask vm` sets it in its guests"
+        )));
+    };
+    let path = Path::new(&path);
+    let name = path.file_name().and_then(|name| name.to_str()).context("the module has no name")?;
+    let name = name.split('.').next().unwrap_or_default().replace('-', "_");
+    let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+    let raw = file.as_raw_fd();
+    let plain = CString::new(name.clone())?;
+    let mut watch = Watch::start(&on_loopback())?;
+    let (child, status) = child::run(|| {
+        // SAFETY: plain system calls; both strings end with NUL and outlive the child.
+        unsafe {
+            libc::syscall(libc::SYS_delete_module, plain.as_ptr(), 0);
+            let loaded = libc::syscall(libc::SYS_finit_module, raw, c"".as_ptr(), 0);
+            if loaded == 0 { 0 } else { *libc::__errno_location() }
+        }
+    })?;
+    ensure!(status == 0, "finit_module failed with error {}", libc::WEXITSTATUS(status));
+    let module = watch.find("module record", |event| match event {
+        Event::Module(module) => Some(*module),
+        _ => None,
+    })?;
+    let text = module.name.split(|byte| *byte == 0).next().unwrap_or_default();
+    ensure!(text == name.as_bytes(), "module {} instead of {name}", text.escape_ascii());
+    ensure!(module.header.tgid == child, "by process {} not {child}", module.header.tgid);
+    Ok(Completion::Completed)
+}
+
+fn syscall_windows() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    const CALLS: u64 = 1_000;
+    let call = || {
+        for _ in 0..CALLS {
+            // SAFETY: the call has no arguments.
+            unsafe { libc::syscall(libc::SYS_getppid) };
+        }
+        0
+    };
+    let settings = Settings { syscalls: SyscallMode::Sampled, ..on_loopback() };
+    let mut watch = Watch::start(&settings)?;
+    let counted = |watch: &mut Watch, child: u32| -> u64 {
+        let fits = |tgid, number| tgid == child && i64::from(number) == libc::SYS_getppid;
+        let counts = watch.drain.syscalls();
+        counts.iter().filter(|(key, _)| fits(key.tgid, key.number)).map(|(_, n)| n).sum()
+    };
+    let (before, _) = child::run(call)?;
+    ensure!(counted(&mut watch, before) == 0, "system calls are counted outside a window");
+    watch.probes.set_syscall_counting(true)?;
+    watch.probes.set_syscall_counting(true)?;
+    let (within, _) = child::run(call)?;
+    watch.probes.set_syscall_counting(false)?;
+    let count = counted(&mut watch, within);
+    ensure!(count == CALLS, "{count} of {CALLS} calls counted in the window");
+    let (after, _) = child::run(call)?;
+    ensure!(counted(&mut watch, after) == 0, "system calls are counted after the window");
+    Ok(Completion::Completed)
+}
+
+fn memory_of_maps_is_bounded() -> Result<Completion> {
+    /// What the sensor promises for an idle host.
+    const MAPS_MAX: u64 = 48 << 20;
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let watch = Watch::start(&on_loopback())?;
+    let maps = watch.probes.map_bytes();
+    let total: u64 = maps.iter().map(|(_, bytes)| bytes).sum();
+    ensure!(maps.len() >= 15, "only {} maps are accounted", maps.len());
+    ensure!((1 << 20..MAPS_MAX).contains(&total), "{total} bytes: {maps:?}");
+    Ok(Completion::Completed)
+}

@@ -1,0 +1,169 @@
+//! A sensor's kernel side under test: loaded, drained, and asked until something has happened.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use sensor::{
+    drain::{Drain, ExecView, Record},
+    probe::{OBJECT_EMBEDDED, Probes, Settings},
+};
+use sensor_abi::{
+    flow::{FlowKey, FlowStats},
+    record as abi,
+};
+
+use crate::skip;
+
+/// How long something that must happen may take; a guest without hardware help is slow.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How often the rings are looked at.
+const POLL: Duration = Duration::from_millis(5);
+
+/// A record that outlives its ring.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Exec(Box<Exec>),
+    Fork(abi::Fork),
+    Exit(abi::Exit),
+    Socket(abi::Socket),
+    Module(abi::Module),
+}
+
+/// An execution's parts that trials look at.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    pub header: abi::Header,
+    pub parent_tgid: u32,
+    pub parent_start_ns: u64,
+    pub flags: u32,
+    pub euid: u32,
+    pub stdio: [abi::Stdio; 3],
+    pub comm: [u8; abi::COMM_LEN],
+    pub exe_inode: u64,
+    pub path: Vec<u8>,
+    pub args: Vec<u8>,
+}
+
+impl Exec {
+    fn new(view: &ExecView<'_>) -> Self {
+        Self {
+            header: view.header,
+            parent_tgid: view.parent_tgid,
+            parent_start_ns: view.parent_start_ns,
+            flags: view.flags,
+            euid: view.euid,
+            stdio: view.stdio,
+            comm: view.comm,
+            exe_inode: view.exe_inode,
+            path: view.path.clone(),
+            args: view.args.to_vec(),
+        }
+    }
+}
+
+/// Why no program can be loaded here, if so.
+pub fn unavailable() -> Option<&'static str> {
+    if !OBJECT_EMBEDDED {
+        return Some("built without the kernel programs: `cargo xtask setup` installs a toolchain");
+    }
+    skip::without_root()
+}
+
+pub struct Watch {
+    pub probes: Probes,
+    pub drain: Drain,
+}
+
+impl Watch {
+    pub fn start(settings: &Settings) -> Result<Self> {
+        let mut probes = Probes::load(settings).context("could not load the programs")?;
+        let drain = probes.drain().context("could not take the maps")?;
+        Ok(Self { probes, drain })
+    }
+
+    /// Collects records until `done` says that they are all there.
+    pub fn until(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&[Event]) -> bool,
+    ) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let start = Instant::now();
+        loop {
+            let drained = self.drain.records(&mut |record| events.push(keep(&record)));
+            if drained.undecodable > 0 {
+                bail!("{} records could not be decoded", drained.undecodable);
+            }
+            if done(&events) {
+                return Ok(events);
+            }
+            if start.elapsed() > DEADLINE {
+                let faults = self.drain.faults();
+                bail!("no {what} among {} records; faults {faults:?}", events.len());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Collects records until one fits, and returns it.
+    pub fn find<T>(&mut self, what: &str, mut fits: impl FnMut(&Event) -> Option<T>) -> Result<T> {
+        let mut found = None;
+        self.until(what, |events| {
+            found = events.iter().find_map(&mut fits);
+            found.is_some()
+        })?;
+        found.context("found, then not")
+    }
+
+    /// Collects flows until `done` says that they are all there.
+    pub fn flows_until(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&[(FlowKey, FlowStats)]) -> Result<bool>,
+    ) -> Result<Vec<(FlowKey, FlowStats)>> {
+        let mut flows = Vec::new();
+        let start = Instant::now();
+        loop {
+            flows.extend(self.drain.flows());
+            if done(&flows)? {
+                return Ok(flows);
+            }
+            if start.elapsed() > DEADLINE {
+                bail!("{what} not reached: {}", describe(&flows));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+fn keep(record: &Record<'_>) -> Event {
+    match record {
+        Record::Exec(view) => Event::Exec(Box::new(Exec::new(view))),
+        Record::Fork(fork) => Event::Fork(**fork),
+        Record::Exit(exit) => Event::Exit(**exit),
+        Record::Socket(socket) => Event::Socket(**socket),
+        Record::Module(module) => Event::Module(**module),
+    }
+}
+
+/// What both directions of some flows come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+}
+
+pub fn sums(flows: &[(FlowKey, FlowStats)]) -> Sums {
+    flows.iter().fold(Sums::default(), |sums, (_, stats)| Sums {
+        rx_packets: sums.rx_packets + stats.ingress.packets,
+        rx_bytes: sums.rx_bytes + stats.ingress.bytes,
+        tx_packets: sums.tx_packets + stats.egress.packets,
+        tx_bytes: sums.tx_bytes + stats.egress.bytes,
+    })
+}
+
+fn describe(flows: &[(FlowKey, FlowStats)]) -> String {
+    format!("{} flows, {:?}", flows.len(), sums(flows))
+}
