@@ -4,27 +4,33 @@
 //! The modules below stand in the order in which data passes them.
 #![deny(missing_docs)]
 
+pub mod config;
+pub mod host;
+pub mod clock;
+
 pub mod btf;
 pub mod netns;
 pub mod probe;
 
 pub mod drain;
-
-pub mod clock;
+pub mod duty;
+pub mod collect;
 
 pub mod cgroup;
 pub mod procfs;
-pub mod process;
 pub mod user;
-
+pub mod process;
 pub mod owner;
+pub mod track;
 
-pub mod ledger;
+pub mod convert;
 pub mod observation;
+pub mod ledger;
+pub mod health;
 
 pub mod batch;
-
 pub mod spool;
+pub mod outbox;
 
 pub mod backoff;
 

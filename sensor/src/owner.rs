@@ -6,6 +6,8 @@ use wire::record::direction;
 
 use crate::process::Key;
 
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
 /// Connections remembered. A host with more has flows without a process, which is counted.
 const CONNECTIONS_MAX: usize = 32_768;
 /// Listening sockets remembered.
@@ -74,8 +76,10 @@ impl Owners {
         }
     }
 
-    /// Notes who listens on a port.
-    pub fn listening(&mut self, protocol: u8, port: u16, process: Key) {
+    /// Notes who listens on the local port.
+    pub fn listening(&mut self, tuple: &Tuple, process: Option<Key>) {
+        let Some(process) = process else { return };
+        let (protocol, port) = (tuple.protocol, tuple.local_port);
         if self.listeners.len() < LISTENERS_MAX || self.listeners.contains_key(&(protocol, port)) {
             self.listeners.insert((protocol, port), process);
         } else {
@@ -83,9 +87,9 @@ impl Owners {
         }
     }
 
-    /// Notes that a port is no longer listened on.
-    pub fn not_listening(&mut self, protocol: u8, port: u16) {
-        self.listeners.remove(&(protocol, port));
+    /// Notes that the local port is no longer listened on.
+    pub fn not_listening(&mut self, tuple: &Tuple) {
+        self.listeners.remove(&(tuple.protocol, tuple.local_port));
     }
 
     /// Returns a flow's owner. `guess` is the direction that its packets suggest; the first answer
@@ -149,9 +153,6 @@ impl Owners {
     }
 }
 
-/// IP protocol number of TCP.
-const TCP: u8 = 6;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,10 +185,10 @@ mod tests {
     #[test]
     fn an_incoming_flow_belongs_to_the_listener() {
         let mut owners = Owners::default();
-        owners.listening(TCP, 80, Key::new(9, 0));
+        owners.listening(&tuple(80, 0), Some(Key::new(9, 0)));
         let owner = owners.of_flow(tuple(80, 50_000), direction::UNKNOWN, 0);
         assert_eq!(owner, Owner { process: Some(Key::new(9, 0)), direction: direction::INCOMING });
-        owners.not_listening(TCP, 80);
+        owners.not_listening(&tuple(80, 0));
         assert_eq!(owners.of_flow(tuple(80, 50_001), direction::INCOMING, 0).process, None);
     }
 

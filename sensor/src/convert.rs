@@ -1,0 +1,337 @@
+//! The kernel's records → the wire's. The only file that names both crates.
+
+use sensor_abi::flow::{Direction, FlowKey, FlowStats};
+use sensor_abi::record as abi;
+use sensor_abi::record::{exec_flag, socket_event};
+use sensor_abi::syscall::SyscallKey;
+use wire::record::{
+    Address, Connection, Counters, Exec, Exit, Flow, ProcessRef, Stdio, Syscalls, connection_event,
+    direction, process_flag, stdio_kind,
+};
+
+use crate::clock::ClockPair;
+use crate::drain::ExecView;
+use crate::observation::Record;
+use crate::owner::{Owner, TCP, Tuple};
+use crate::process::{Key, Process};
+
+/// Bits of `inode.i_mode` that say what kind of file it is, and their values (inode(7)).
+const MODE_KIND: u16 = 0o170_000;
+const MODE_FIFO: u16 = 0o010_000;
+const MODE_CHARACTER: u16 = 0o020_000;
+const MODE_BLOCK: u16 = 0o060_000;
+const MODE_REGULAR: u16 = 0o100_000;
+const MODE_SOCKET: u16 = 0o140_000;
+/// Address families of socket(7).
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+/// TCP flag bits (RFC 9293, section 3.1).
+const TCP_SYN: u8 = 0x02;
+/// IP protocol numbers of ICMP and ICMPv6, and their echo requests.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const ICMP_ECHO_REQUEST: u16 = 8;
+const ICMPV6_ECHO_REQUEST: u16 = 128;
+
+/// A flow as the drain gives it.
+pub type FlowCount = (FlowKey, FlowStats);
+/// Counted system calls as the drain gives them.
+pub type SyscallCount = (SyscallKey, u64);
+
+/// Who did something and when, as every ring record says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The process, `None` when the kernel acted by itself.
+    pub process: Option<Key>,
+    /// When, nanoseconds since boot.
+    pub time_ns: u64,
+    /// cgroup v2 id.
+    pub cgroup_id: u64,
+    /// Real user id.
+    pub uid: u32,
+}
+
+/// Converts what every record has.
+pub fn head(header: &abi::Header) -> Head {
+    Head {
+        process: (header.tgid != 0).then(|| Key::new(header.tgid, header.start_ns)),
+        time_ns: header.time_ns,
+        cgroup_id: header.cgroup_id,
+        uid: header.uid,
+    }
+}
+
+/// Converts an execution. The process lacks what the kernel does not say: user name and cgroup.
+pub fn exec(view: &ExecView<'_>, clock: ClockPair) -> (Process, Exec) {
+    let header = &view.header;
+    let parent = Key::new(view.parent_tgid, view.parent_start_ns);
+    let process = Process {
+        key: Key::new(header.tgid, header.start_ns),
+        parent: (view.parent_tgid != 0).then_some(parent),
+        exe: view.path.as_slice().into(),
+        comm: until_nul(&view.comm).into(),
+        args: view.args.into(),
+        uid: header.uid,
+        euid: view.euid,
+        gid: view.gid,
+        flags: process_flags(view.flags, &view.path),
+        ..Process::default()
+    };
+    let exec = Exec {
+        time_ns: clock.unix(header.time_ns),
+        process: ProcessRef::default(),
+        exe_inode: view.exe_inode,
+        exe_dev: view.exe_dev,
+        stdio: view.stdio.map(|end| stdio(&end)),
+    };
+    (process, exec)
+}
+
+/// Returns the child and the parent of a fork.
+pub fn fork(record: &abi::Fork) -> (Key, Key) {
+    let child = Key::new(record.header.tgid, record.header.start_ns);
+    (child, Key::new(record.parent_tgid, record.parent_start_ns))
+}
+
+/// Converts the end of a process.
+pub fn exit(record: &abi::Exit, clock: ClockPair) -> Exit {
+    let time_ns = clock.unix(record.header.time_ns);
+    Exit { time_ns, process: ProcessRef::default(), code: record.code }
+}
+
+/// What a socket's change of state means for the table of owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketChange {
+    /// A connection was opened, from which side.
+    Opened(Owner),
+    /// A connection attempt failed.
+    Failed(Owner),
+    /// A connection was closed.
+    Closed,
+    /// Somebody listens on the local port.
+    Listening,
+    /// Nobody listens there any more.
+    NotListening,
+}
+
+/// Converts a socket's change of state; `None` for one that this build does not know.
+pub fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketChange, Connection)> {
+    let process = head(&record.header).process;
+    let owner = |direction| Owner { process, direction };
+    let (event, change) = match record.event {
+        socket_event::CONNECTED => {
+            (connection_event::CONNECTED, SocketChange::Opened(owner(direction::OUTGOING)))
+        }
+        socket_event::CONNECT_FAILED => {
+            (connection_event::CONNECT_FAILED, SocketChange::Failed(owner(direction::OUTGOING)))
+        }
+        socket_event::ACCEPTED => {
+            (connection_event::ACCEPTED, SocketChange::Opened(owner(direction::INCOMING)))
+        }
+        socket_event::LISTEN => (connection_event::LISTEN, SocketChange::Listening),
+        socket_event::LISTEN_CLOSED => {
+            (connection_event::LISTEN_CLOSED, SocketChange::NotListening)
+        }
+        socket_event::CLOSED => (connection_event::CLOSED, SocketChange::Closed),
+        _ => return None,
+    };
+    let tuple = Tuple {
+        protocol: record.protocol,
+        local: record.local_addr,
+        local_port: record.local_port,
+        remote: record.remote_addr,
+        remote_port: record.remote_port,
+    };
+    let connection = Connection {
+        time_ns: clock.unix(record.header.time_ns),
+        process: ProcessRef::default(),
+        event,
+        protocol: record.protocol,
+        local: Address(record.local_addr),
+        remote: Address(record.remote_addr),
+        local_port: record.local_port,
+        remote_port: record.remote_port,
+    };
+    Some((tuple, change, connection))
+}
+
+/// Converts a module load.
+pub fn module(record: &abi::Module, clock: ClockPair) -> Record {
+    let name = until_nul(&record.name).to_vec();
+    Record::Module { time_ns: clock.unix(record.header.time_ns), name }
+}
+
+/// Converts a flow's counters, and says what they suggest about who opened it.
+pub fn flow(key: &FlowKey, stats: &FlowStats, clock: ClockPair) -> (Tuple, u8, Flow) {
+    let tuple = Tuple {
+        protocol: key.protocol,
+        local: key.local_addr,
+        local_port: key.local_port,
+        remote: key.remote_addr,
+        remote_port: key.remote_port,
+    };
+    let firsts = [stats.ingress.first_ns, stats.egress.first_ns];
+    let first_ns = firsts.into_iter().filter(|&first| first > 0).min().unwrap_or(0);
+    let flow = Flow {
+        first_ns: clock.unix(first_ns),
+        last_ns: clock.unix(stats.ingress.last_ns.max(stats.egress.last_ns)),
+        process: ProcessRef::default(),
+        local: Address(key.local_addr),
+        remote: Address(key.remote_addr),
+        local_port: key.local_port,
+        remote_port: key.remote_port,
+        protocol: key.protocol,
+        family: key.family,
+        vlan: key.vlan,
+        ifindex: key.ifindex,
+        detail: key.detail,
+        direction: direction::UNKNOWN,
+        ingress: counters(&stats.ingress),
+        egress: counters(&stats.egress),
+    };
+    (tuple, guess_direction(key, stats), flow)
+}
+
+/// Converts counted system calls; returns the pid as well, since a count names no start time.
+pub fn syscalls(key: &SyscallKey, count: u64, time_ns: u64, window_ns: u64) -> (u32, Syscalls) {
+    let process = ProcessRef::default();
+    (key.tgid, Syscalls { time_ns, process, number: key.number, count, window_ns })
+}
+
+/// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: its sender's first packet is
+/// the earliest. Of the others the first packet does, when we saw the flow begin.
+fn guess_direction(key: &FlowKey, stats: &FlowStats) -> u8 {
+    let (ingress, egress) = (&stats.ingress, &stats.egress);
+    let outgoing_first =
+        ingress.packets == 0 || (egress.packets > 0 && egress.first_ns < ingress.first_ns);
+    let from = |outgoing| if outgoing { direction::OUTGOING } else { direction::INCOMING };
+    match (key.protocol, key.local_port) {
+        (TCP, _) => match (syn(ingress), syn(egress)) {
+            (true, true) => from(outgoing_first),
+            (true, false) => direction::INCOMING,
+            (false, true) => direction::OUTGOING,
+            (false, false) => direction::UNKNOWN,
+        },
+        // An echo request is asked by who sends it; its reply is another flow, which answers.
+        (ICMP, ICMP_ECHO_REQUEST) | (ICMPV6, ICMPV6_ECHO_REQUEST) => from(egress.packets > 0),
+        (ICMP | ICMPV6, _) => direction::UNKNOWN,
+        _ => from(outgoing_first),
+    }
+}
+
+fn syn(direction: &Direction) -> bool {
+    direction.tcp_flags & TCP_SYN != 0
+}
+
+fn counters(counted: &Direction) -> Counters {
+    Counters {
+        packets: counted.packets,
+        bytes: counted.bytes,
+        syns: u32::from(counted.syns),
+        tcp_flags: counted.tcp_flags,
+        isn: (counted.state & FlowStats::HAS_ISN != 0).then_some(counted.isn),
+    }
+}
+
+fn stdio(end: &abi::Stdio) -> Stdio {
+    let kind = match (end.mode & MODE_KIND, end.family) {
+        (0, _) => stdio_kind::NONE,
+        (MODE_REGULAR | MODE_BLOCK, _) => stdio_kind::FILE,
+        (MODE_FIFO, _) => stdio_kind::PIPE,
+        (MODE_CHARACTER, _) => stdio_kind::DEVICE,
+        (MODE_SOCKET, AF_UNIX) => stdio_kind::UNIX_SOCKET,
+        (MODE_SOCKET, AF_INET | AF_INET6) => stdio_kind::INET_SOCKET,
+        _ => stdio_kind::OTHER,
+    };
+    Stdio {
+        kind,
+        remote: Address(end.remote_addr),
+        remote_port: end.remote_port,
+        local_port: end.local_port,
+    }
+}
+
+fn process_flags(flags: u32, path: &[u8]) -> u32 {
+    let named = [
+        (exec_flag::MEMFD, process_flag::MEMFD),
+        (exec_flag::UNLINKED, process_flag::UNLINKED),
+        (exec_flag::ARGS_TRUNCATED, process_flag::ARGS_TRUNCATED),
+        (exec_flag::ARGS_UNREADABLE, process_flag::ARGS_UNKNOWN),
+        (exec_flag::PATH_TRUNCATED, process_flag::EXE_UNKNOWN),
+    ];
+    let unnamed = if path.is_empty() { process_flag::EXE_UNKNOWN } else { 0 };
+    let set = named.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, flag)| flag);
+    set.fold(unnamed, |all, flag| all | flag)
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: ClockPair = ClockPair { boot_ns: 1_000, unix_ns: 51_000 };
+
+    fn packets(packets: u64, first_ns: u64, tcp_flags: u8) -> Direction {
+        Direction { packets, first_ns, last_ns: first_ns + 5, tcp_flags, ..Direction::default() }
+    }
+
+    fn guess(protocol: u8, local_port: u16, ingress: Direction, egress: Direction) -> u8 {
+        let key = FlowKey { protocol, local_port, ..FlowKey::default() };
+        flow(&key, &FlowStats { ingress, egress }, CLOCK).1
+    }
+
+    #[test]
+    fn who_sent_the_first_syn_opened_the_connection() {
+        let none = Direction::default();
+        let (early, late) = (packets(3, 100, 0x12), packets(3, 200, 0x12));
+        assert_eq!(guess(TCP, 80, early, late), direction::INCOMING);
+        assert_eq!(guess(TCP, 80, late, early), direction::OUTGOING);
+        assert_eq!(guess(TCP, 80, none, packets(1, 9, 0x02)), direction::OUTGOING);
+        assert_eq!(guess(TCP, 80, packets(1, 9, 0x02), packets(1, 10, 0x14)), direction::INCOMING);
+        assert_eq!(guess(TCP, 80, packets(1, 9, 0x10), packets(1, 10, 0x10)), direction::UNKNOWN);
+    }
+
+    #[test]
+    fn datagrams_are_opened_by_who_sent_the_first() {
+        let none = Direction::default();
+        assert_eq!(guess(17, 5000, packets(1, 20, 0), packets(1, 10, 0)), direction::OUTGOING);
+        assert_eq!(guess(17, 5000, packets(1, 20, 0), none), direction::INCOMING);
+        assert_eq!(guess(ICMPV6, 128, none, packets(1, 1, 0)), direction::OUTGOING);
+        assert_eq!(guess(ICMPV6, 129, packets(1, 1, 0), none), direction::UNKNOWN);
+    }
+
+    #[test]
+    fn a_flow_keeps_its_span_and_its_sequence_numbers() {
+        let mut ingress = packets(2, 1_200, 0x12);
+        (ingress.isn, ingress.state, ingress.syns) = (77, FlowStats::HAS_ISN, 1);
+        let stats = FlowStats { ingress, egress: packets(1, 1_100, 0x02) };
+        let (_, _, flow) = flow(&FlowKey::default(), &stats, CLOCK);
+        assert_eq!((flow.first_ns, flow.last_ns), (51_100, 51_205));
+        assert_eq!((flow.ingress.isn, flow.egress.isn, flow.ingress.syns), (Some(77), None, 1));
+    }
+
+    #[test]
+    fn standard_descriptors_are_named() {
+        let kind = |mode, family| stdio(&abi::Stdio { mode, family, ..Default::default() }).kind;
+        assert_eq!(kind(0, 0), stdio_kind::NONE);
+        assert_eq!(kind(0o100_644, 0), stdio_kind::FILE);
+        assert_eq!(kind(0o020_620, 0), stdio_kind::DEVICE);
+        assert_eq!(kind(0o140_777, AF_INET), stdio_kind::INET_SOCKET);
+        assert_eq!(kind(0o140_777, AF_UNIX), stdio_kind::UNIX_SOCKET);
+        assert_eq!(kind(0o140_777, 16), stdio_kind::OTHER);
+    }
+
+    #[test]
+    fn flags_cross_by_name() {
+        let flags = exec_flag::MEMFD | exec_flag::ARGS_UNREADABLE;
+        assert_eq!(
+            process_flags(flags, b"/memfd:x"),
+            process_flag::MEMFD | process_flag::ARGS_UNKNOWN
+        );
+        assert_eq!(process_flags(0, b""), process_flag::EXE_UNKNOWN);
+    }
+}

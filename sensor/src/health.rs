@@ -1,0 +1,115 @@
+//! The sensor's own figures: drain lag, processor time, memory. Makes the coverage record.
+
+use hdrhistogram::Histogram;
+use wire::record::Coverage;
+
+use crate::batch::CoverageText;
+use crate::clock::{self, ClockPair};
+use crate::host;
+use crate::ledger::Ledger;
+use crate::probe::HookReport;
+
+/// Longest lag that is told apart, in microseconds: past a minute, longer is not worse.
+const LAG_MAX_US: u64 = 60_000_000;
+/// Digits of the lag that are kept.
+const LAG_DIGITS: u8 = 2;
+
+/// Figures of one span, begun anew with each coverage record.
+#[derive(Debug)]
+pub struct Health {
+    start: ClockPair,
+    cpu_ns: u64,
+    lag_us: Option<Histogram<u32>>,
+}
+
+impl Health {
+    /// Starts the first span.
+    pub fn new(now: ClockPair) -> Self {
+        // The bounds are constants that the library accepts.
+        let lag_us = Histogram::new_with_max(LAG_MAX_US, LAG_DIGITS).ok();
+        Self { start: now, cpu_ns: clock::cpu_ns(), lag_us }
+    }
+
+    /// Notes how long a record waited in its ring.
+    pub fn lag(&mut self, lag_ns: u64) {
+        if let Some(histogram) = &mut self.lag_us {
+            histogram.saturating_record(lag_ns / 1000);
+        }
+    }
+
+    /// Ends the span and tells of it.
+    pub fn coverage(
+        &mut self,
+        now: ClockPair,
+        hooks: &[HookReport],
+        ledger: &mut Ledger,
+    ) -> CoverageText {
+        let cpu_ns = clock::cpu_ns();
+        let figures = Coverage {
+            start_ns: self.start.unix_ns,
+            end_ns: now.unix_ns,
+            drain_lag_ns: self.lag_us.as_ref().map_or(0, |lag| lag.max() * 1000),
+            cpu_ns: cpu_ns.saturating_sub(self.cpu_ns),
+            memory_bytes: host::resident_bytes(),
+            ..Coverage::default()
+        };
+        (self.start, self.cpu_ns) = (now, cpu_ns);
+        self.lag_us.iter_mut().for_each(Histogram::reset);
+        CoverageText { figures, hooks: hooks.iter().map(hook).collect(), ledger: ledger.report() }
+    }
+}
+
+fn hook(report: &HookReport) -> [String; 3] {
+    let attached = report.attached.clone().unwrap_or_default();
+    [report.name.to_owned(), attached, reason(report)]
+}
+
+/// Returns why a hook is not attached, or what stands in for it; empty when all is well.
+pub fn reason(report: &HookReport) -> String {
+    if report.attached.is_some() {
+        return report.stands_in.clone().unwrap_or_default();
+    }
+    let error = report.error.as_deref().or(report.stands_in.as_deref()).unwrap_or("not attached");
+    match report.lost {
+        Some(lost) => format!("{error}; lost: {lost}"),
+        None => error.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Events, Faults, Signal};
+
+    fn report(attached: Option<&str>) -> HookReport {
+        HookReport {
+            name: "module",
+            signal: "module",
+            required: false,
+            attached: attached.map(str::to_owned),
+            stands_in: Some("no kprobes".to_owned()),
+            lost: Some("module loads"),
+            error: Some("permission denied".to_owned()),
+        }
+    }
+
+    #[test]
+    fn coverage_tells_a_span_once() {
+        let mut health = Health::new(ClockPair { boot_ns: 1, unix_ns: 10 });
+        let mut ledger = Ledger::default();
+        let mut seen = Events::default();
+        seen.count(Signal::Exec, 4);
+        ledger.kernel(seen, &Faults::default());
+        health.lag(3_000_000);
+        let now = ClockPair { boot_ns: 2, unix_ns: 20 };
+        let first = health.coverage(now, &[report(Some("tracepoint x"))], &mut ledger);
+        assert_eq!((first.figures.start_ns, first.figures.end_ns), (10, 20));
+        assert!(first.figures.drain_lag_ns >= 2_900_000 && first.figures.memory_bytes > 0);
+        assert_eq!(first.ledger, [("exec", "seen", 4)]);
+        assert_eq!(first.hooks, [["module", "tracepoint x", "no kprobes"].map(str::to_owned)]);
+        let second = health.coverage(now, &[report(None)], &mut ledger);
+        assert_eq!((second.figures.start_ns, second.figures.drain_lag_ns), (20, 0));
+        assert!(second.ledger.is_empty());
+        assert_eq!(second.hooks[0][2], "permission denied; lost: module loads");
+    }
+}

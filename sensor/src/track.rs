@@ -1,0 +1,240 @@
+//! Follows processes and sockets through the kernel's records, and says of each record who did it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use wire::limits::LINEAGE_MAX;
+use wire::record::process_flag;
+
+use crate::cgroup::{Cgroup, Cgroups};
+use crate::clock::ClockPair;
+use crate::convert::{self, Head, SocketChange};
+use crate::drain;
+use crate::ledger::Signal;
+use crate::observation::{Observation, Record};
+use crate::owner::Owners;
+use crate::process::{Key, Process, Processes};
+use crate::procfs;
+use crate::user::Users;
+
+/// The host's user names.
+const PASSWD: &str = "/etc/passwd";
+
+/// What the sensor knows of the host's processes and sockets.
+#[derive(Debug)]
+pub struct Tracker {
+    processes: Processes,
+    owners: Owners,
+    cgroups: Cgroups,
+    users: Users,
+    /// Only tasks below this cgroup are looked up in `/proc`; empty for all.
+    scope: Vec<u8>,
+}
+
+impl Tracker {
+    /// Starts with empty tables. `scope` is the cgroup v2 path of the sensor's scope, empty for all.
+    pub fn new(scope: Vec<u8>) -> Self {
+        Self {
+            processes: Processes::default(),
+            owners: Owners::default(),
+            cgroups: Cgroups::new(),
+            users: Users::new(PASSWD),
+            scope,
+        }
+    }
+
+    /// Fills the process table from `/proc`. Called after the programs are attached, so that no
+    /// process falls between.
+    pub fn seed(&mut self, now_ns: u64) {
+        let mut all = procfs::all();
+        all.sort_by_key(|seen| seen.start_ns);
+        let keys: HashMap<u32, Key> =
+            all.iter().map(|seen| (seen.pid, Key::new(seen.pid, seen.start_ns))).collect();
+        for seen in &all {
+            self.take(seen, keys.get(&seen.parent_pid).copied(), now_ns);
+        }
+    }
+
+    /// Takes a ring record in. Returns what there is to report: a fork is only remembered.
+    pub fn record(&mut self, record: &drain::Record<'_>, clock: ClockPair) -> Option<Observation> {
+        match record {
+            drain::Record::Exec(view) => {
+                let (process, exec) = convert::exec(view, clock);
+                let process = self.executed(process, convert::head(&view.header));
+                Some(self.observed(Some(process), Signal::Exec, Record::Exec(exec)))
+            }
+            drain::Record::Fork(fork) => {
+                let (child, parent) = convert::fork(fork);
+                self.forked(child, parent, convert::head(&fork.header));
+                None
+            }
+            drain::Record::Exit(exit) => {
+                let head = convert::head(&exit.header);
+                let process = self.actor(head);
+                if let Some(key) = head.process {
+                    self.processes.end(key, head.time_ns);
+                }
+                Some(self.observed(process, Signal::Exit, Record::Exit(convert::exit(exit, clock))))
+            }
+            drain::Record::Socket(socket) => {
+                let head = convert::head(&socket.header);
+                let (tuple, change, connection) = convert::socket(socket, clock)?;
+                let process = self.actor(head);
+                match change {
+                    SocketChange::Opened(owner) => self.owners.opened(tuple, owner, head.time_ns),
+                    SocketChange::Failed(owner) => self.owners.failed(tuple, owner, head.time_ns),
+                    SocketChange::Closed => self.owners.closed(&tuple, head.time_ns),
+                    SocketChange::Listening => self.owners.listening(&tuple, head.process),
+                    SocketChange::NotListening => self.owners.not_listening(&tuple),
+                }
+                Some(self.observed(process, Signal::Socket, Record::Connection(connection)))
+            }
+            drain::Record::Module(module) => {
+                let process = self.actor(convert::head(&module.header));
+                Some(self.observed(process, Signal::Module, convert::module(module, clock)))
+            }
+        }
+    }
+
+    /// Gives a flow its owner and direction.
+    pub fn flow(&mut self, flow: &convert::FlowCount, clock: ClockPair) -> Observation {
+        let (tuple, guess, mut record) = convert::flow(&flow.0, &flow.1, clock);
+        let owner = self.owners.of_flow(tuple, guess, clock.boot_ns);
+        record.direction = owner.direction;
+        let events = record.ingress.packets + record.egress.packets;
+        let process = owner.process.and_then(|key| self.processes.find(key)).cloned();
+        Observation { events, ..self.observed(process, Signal::Flow, Record::Flow(record)) }
+    }
+
+    /// Gives counted system calls their process.
+    pub fn syscalls(
+        &mut self,
+        calls: &convert::SyscallCount,
+        clock: ClockPair,
+        window_ns: u64,
+    ) -> Observation {
+        let (pid, record) = convert::syscalls(&calls.0, calls.1, clock.unix_ns, window_ns);
+        let process = self.processes.by_pid(pid).cloned();
+        let record = Record::Syscalls(record);
+        Observation { events: calls.1, ..self.observed(process, Signal::Syscall, record) }
+    }
+
+    /// Forgets what ended long ago.
+    pub fn expire(&mut self, now_ns: u64) {
+        self.processes.expire(now_ns);
+        self.owners.expire(now_ns);
+    }
+
+    /// Returns how many processes and connections had to be forgotten early.
+    pub fn forgotten(&self) -> (u64, u64) {
+        (self.processes.stats().evicted, self.owners.overflow())
+    }
+
+    fn observed(
+        &self,
+        process: Option<Rc<Process>>,
+        signal: Signal,
+        record: Record,
+    ) -> Observation {
+        let lineage = process.map(|process| self.processes.lineage(&process)).unwrap_or_default();
+        Observation { lineage, signal, events: 1, record }
+    }
+
+    fn executed(&mut self, mut process: Process, head: Head) -> Rc<Process> {
+        if let Some(parent) = process.parent {
+            self.look_up(parent, head.time_ns, LINEAGE_MAX);
+        }
+        let cgroup = self.cgroups.of_task(head.cgroup_id, process.key.pid, head.time_ns);
+        self.complete(&mut process, cgroup, head.time_ns);
+        self.processes.insert(process)
+    }
+
+    fn forked(&mut self, child: Key, parent: Key, head: Head) {
+        // Seeding may have met the child first, and then knows more than its parent's image.
+        if self.processes.find(child).is_some() {
+            return;
+        }
+        self.look_up(parent, head.time_ns, LINEAGE_MAX);
+        let Some(parent) = self.processes.find(parent) else {
+            self.actor(head);
+            return;
+        };
+        let mut process = (**parent).clone();
+        (process.parent, process.key, process.image) = (Some(process.key), child, 0);
+        let cgroup = self.cgroups.of_task(head.cgroup_id, child.pid, head.time_ns);
+        self.complete(&mut process, cgroup, head.time_ns);
+        self.processes.insert(process);
+    }
+
+    /// Returns the process of a record. One whose beginning was missed is looked up; when it is gone
+    /// already, what the record says of it is all there is.
+    fn actor(&mut self, head: Head) -> Option<Rc<Process>> {
+        let key = head.process?;
+        self.look_up(key, head.time_ns, LINEAGE_MAX);
+        if let Some(known) = self.processes.find(key) {
+            return Some(known.clone());
+        }
+        let flags = process_flag::EXE_UNKNOWN | process_flag::ARGS_UNKNOWN;
+        let mut process =
+            Process { key, uid: head.uid, euid: head.uid, flags, ..Process::default() };
+        let cgroup = self.cgroups.of_task(head.cgroup_id, key.pid, head.time_ns);
+        self.complete(&mut process, cgroup, head.time_ns);
+        Some(self.processes.insert(process))
+    }
+
+    /// Takes a process that the table lacks, and its ancestors, from `/proc`.
+    fn look_up(&mut self, key: Key, now_ns: u64, depth: usize) {
+        if self.processes.find(key).is_some() || depth == 0 {
+            return;
+        }
+        let Some(seen) = procfs::one(key.pid) else { return };
+        // The pid may be another process's by now.
+        if Key::new(seen.pid, seen.start_ns) != key || !self.in_scope(&seen) {
+            return;
+        }
+        let parent = procfs::one(seen.parent_pid).map(|p| Key::new(p.pid, p.start_ns));
+        if let Some(parent) = parent {
+            self.look_up(parent, now_ns, depth - 1);
+        }
+        self.take(&seen, parent, now_ns);
+    }
+
+    fn take(&mut self, seen: &procfs::Seen, parent: Option<Key>, now_ns: u64) {
+        if !self.in_scope(seen) {
+            return;
+        }
+        let mut process = Process {
+            key: Key::new(seen.pid, seen.start_ns),
+            parent,
+            exe: seen.exe.as_slice().into(),
+            comm: seen.comm.as_slice().into(),
+            args: seen.args.as_slice().into(),
+            uid: seen.uid,
+            euid: seen.euid,
+            gid: seen.gid,
+            flags: seen.flags,
+            ..Process::default()
+        };
+        self.complete(&mut process, Cgroup::of_path(&seen.cgroup), now_ns);
+        self.processes.insert(process);
+    }
+
+    /// Adds what neither the kernel's record nor `/proc` says outright. The host's user names mean
+    /// nothing inside a container, so a process there has none.
+    fn complete(&mut self, process: &mut Process, cgroup: Cgroup, now_ns: u64) {
+        process.user = match cgroup.container.is_empty() {
+            true => self.users.name(process.uid, now_ns),
+            false => Rc::default(),
+        };
+        (process.cgroup, process.container) = (cgroup.path, cgroup.container);
+    }
+
+    /// A scoped sensor knows nothing of tasks outside, not even the parents of its own.
+    fn in_scope(&self, seen: &procfs::Seen) -> bool {
+        let rest = seen.cgroup.strip_prefix(self.scope.as_slice());
+        rest.is_some_and(|rest| self.scope.is_empty() || rest.is_empty() || rest[0] == b'/')
+    }
+}
+
+#[cfg(test)]
+mod tests;
