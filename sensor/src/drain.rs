@@ -78,6 +78,8 @@ pub struct Drained {
     pub records: u64,
     /// Records that were not understood and so were dropped.
     pub undecodable: u64,
+    /// Diagnostics of the programs that went to the log; 0 unless they were asked for.
+    pub diagnostics: u64,
 }
 
 /// The maps that the sensor reads.

@@ -169,6 +169,13 @@ impl Probes {
         Ok(probes)
     }
 
+    /// Loads every program by itself, also those that only stand in on other kernels, and attaches
+    /// none; returns each program's name and why the kernel refused it, if so.
+    pub fn verify(settings: &Settings) -> Result<Vec<(String, Option<String>)>, ProbeError> {
+        let mut programs = object::load(settings)?;
+        Ok(attach::load_all(&mut programs))
+    }
+
     /// Returns what became of each hook.
     pub fn report(&self) -> &[HookReport] {
         &self.report

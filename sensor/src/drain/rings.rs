@@ -1,5 +1,10 @@
 //! The two rings of records, and the programs' own log.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
 use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
@@ -19,11 +24,14 @@ pub(super) struct Rings {
     process: RingBuf<MapData>,
     decoder: Decoder,
     log: Option<EbpfLogger<ToTracing>>,
+    logged: Arc<AtomicU64>,
 }
 
 impl Rings {
     pub(super) fn take(programs: &mut Ebpf, kernel_log: bool) -> Result<Self, ProbeError> {
-        let log = kernel_log.then(|| EbpfLogger::init_with_logger(programs, ToTracing));
+        let logged = Arc::<AtomicU64>::default();
+        let logger = ToTracing { lines: Arc::clone(&logged) };
+        let log = kernel_log.then(|| EbpfLogger::init_with_logger(programs, logger));
         let log = log.and_then(|log| {
             log.inspect_err(|error| warn!(%error, "the programs' log cannot be read")).ok()
         });
@@ -32,6 +40,7 @@ impl Rings {
             process: typed(programs, "PROCESS")?,
             decoder: Decoder::new(),
             log,
+            logged,
         })
     }
 
@@ -55,13 +64,16 @@ impl Rings {
         if let Some(log) = &mut self.log {
             log.flush();
         }
+        drained.diagnostics = self.logged.swap(0, Relaxed);
         drained
     }
 }
 
 /// Hands the programs' diagnostics to the sensor's log.
 #[derive(Debug)]
-struct ToTracing;
+struct ToTracing {
+    lines: Arc<AtomicU64>,
+}
 
 impl log::Log for ToTracing {
     fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
@@ -69,6 +81,7 @@ impl log::Log for ToTracing {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        self.lines.fetch_add(1, Relaxed);
         debug!(target: "kernel", program = record.target(), "{}", record.args());
     }
 

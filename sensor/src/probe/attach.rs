@@ -4,7 +4,7 @@ use std::error::Error;
 
 use aya::{
     Ebpf,
-    programs::{KProbe, ProgramError, RawTracePoint, TracePoint},
+    programs::{KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
 
 use super::{
@@ -73,6 +73,22 @@ fn attach(programs: &mut Ebpf, name: &str, way: Way) -> Result<(), String> {
     .map_err(|error| sentence(&error))
 }
 
+/// Loads every program of the object; returns names and refusals.
+pub(super) fn load_all(programs: &mut Ebpf) -> Vec<(String, Option<String>)> {
+    let load = |program: &mut Program| match program {
+        Program::RawTracePoint(program) => program.load(),
+        Program::TracePoint(program) => program.load(),
+        Program::KProbe(program) => program.load(),
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    programs
+        .programs_mut()
+        .map(|(name, program)| (name.to_owned(), load(program).err().map(|error| sentence(&error))))
+        .collect()
+}
+
 /// Returns a raw tracepoint program of the object.
 pub(super) fn raw_tracepoint<'a>(
     programs: &'a mut Ebpf,
@@ -84,7 +100,7 @@ pub(super) fn raw_tracepoint<'a>(
 /// Returns a program of the object as the type that it must have.
 pub(super) fn typed<'a, P>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
     programs.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
 }

@@ -4,7 +4,6 @@
 use anyhow::{Context as _, Result};
 use nix::{
     libc,
-    sys::wait::waitpid,
     unistd::{ForkResult, Pid, fork},
 };
 
@@ -28,12 +27,6 @@ pub fn run(work: impl FnOnce() -> i32) -> Result<(u32, i32)> {
     let waited = unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) };
     nix::errno::Errno::result(waited).context("could not wait for the child")?;
     Ok((child.as_raw() as u32, status))
-}
-
-/// Waits for a child whose status does not matter.
-pub fn reap(child: Pid) -> Result<()> {
-    waitpid(child, None).context("could not wait for the child")?;
-    Ok(())
 }
 
 /// A second thread outlives the process's first one by a moment, then ends with status 7.

@@ -1,13 +1,20 @@
 //! Everything loads and attaches, and what happens in the kernel arrives: the trials that every
 //! kernel version has to pass.
 
-use std::{env, ffi::CString, fs::File, os::fd::AsRawFd as _, path::Path, process::Command};
+use std::{
+    env,
+    ffi::CString,
+    fs::File,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Completion, Trial};
 use nix::libc;
-use sensor::probe::{HookReport, Settings, SyscallMode};
-use sensor_abi::{record::socket_event, seen::Signal};
+use sensor::probe::{HookReport, Probes, Settings, SyscallMode};
+use sensor_abi::{parse::headers::Way, record::socket_event, seen::Signal};
 
 use super::{
     child,
@@ -22,6 +29,8 @@ const MODULE: &str = "SAKURAMORI_TEST_MODULE";
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("load::every_hook_attaches", every_hook_attaches),
+        trial("load::every_alternative_loads", every_alternative_loads),
+        trial("load::diagnostics_come_when_asked_for", diagnostics),
         trial("load::a_real_exec_arrives", a_real_exec_arrives),
         trial("load::a_real_connect_arrives", a_real_connect_arrives),
         trial("load::a_real_module_load_arrives", a_real_module_load_arrives),
@@ -50,6 +59,42 @@ fn every_hook_attaches() -> Result<Completion> {
     );
     for hook in watch.probes.report() {
         check(hook)?;
+    }
+    Ok(Completion::Completed)
+}
+
+/// The programs that stand in elsewhere pass this kernel's verifier too.
+fn every_alternative_loads() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    for kernel_log in [false, true] {
+        let settings = Settings { kernel_log, ..on_loopback() };
+        let programs = Probes::verify(&settings)?;
+        ensure!(programs.len() >= 12, "only {} programs", programs.len());
+        for (name, refused) in programs {
+            ensure!(refused.is_none(), "{name}, log {kernel_log}: {refused:?}");
+        }
+    }
+    Ok(Completion::Completed)
+}
+
+fn diagnostics() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let truncated = [0x45; 20];
+    for (kernel_log, expected) in [(false, 0), (true, 1)] {
+        let mut watch = Watch::start(&Settings { kernel_log, ..on_loopback() })?;
+        let mut packet = [0; 34];
+        packet[12] = 8;
+        packet[14..].copy_from_slice(&truncated);
+        // A header of 20 bytes that says TCP, and no TCP.
+        packet[23] = 6;
+        packet[20..22].fill(0);
+        watch.probes.inject(Way::Ingress, &packet)?;
+        let lines = watch.drain.records(&mut |_| {}).diagnostics;
+        ensure!(lines == expected, "{lines} diagnostics with the log {kernel_log}");
     }
     Ok(Completion::Completed)
 }
@@ -87,6 +132,10 @@ fn a_real_exec_arrives() -> Result<Completion> {
     let args = [program.as_os_str().as_encoded_bytes(), b"\0--help\0"].concat();
     ensure!(exec.args == args, "arguments {}", exec.args.escape_ascii());
     ensure!(exec.parent_tgid == std::process::id(), "parent {}", exec.parent_tgid);
+    ensure!(exec.parent_start_ns > 0, "the parent has no start");
+    ensure!(exec.parent_start_ns < exec.header.start_ns, "the parent is younger than its child");
+    let inode = std::fs::metadata(&program)?.ino();
+    ensure!(exec.exe_inode == inode, "inode {} instead of {inode}", exec.exe_inode);
     Ok(Completion::Completed)
 }
 

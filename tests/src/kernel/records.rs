@@ -195,9 +195,9 @@ fn fork_and_exit() -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
-fn exits(events: &[Event], child: u32) -> Vec<&sensor_abi::record::Exit> {
-    let of = |event| match event {
-        &Event::Exit(ref exit) if exit.header.tgid == child => Some(exit),
+fn exits<'a>(events: &'a [Event], child: u32) -> Vec<&'a sensor_abi::record::Exit> {
+    let of = |event: &'a Event| match event {
+        Event::Exit(exit) if exit.header.tgid == child => Some(exit),
         _ => None,
     };
     events.iter().filter_map(of).collect()

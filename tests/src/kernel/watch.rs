@@ -114,26 +114,6 @@ impl Watch {
         })?;
         found.context("found, then not")
     }
-
-    /// Collects flows until `done` says that they are all there.
-    pub fn flows_until(
-        &mut self,
-        what: &str,
-        mut done: impl FnMut(&[(FlowKey, FlowStats)]) -> Result<bool>,
-    ) -> Result<Vec<(FlowKey, FlowStats)>> {
-        let mut flows = Vec::new();
-        let start = Instant::now();
-        loop {
-            flows.extend(self.drain.flows());
-            if done(&flows)? {
-                return Ok(flows);
-            }
-            if start.elapsed() > DEADLINE {
-                bail!("{what} not reached: {}", describe(&flows));
-            }
-            std::thread::sleep(POLL);
-        }
-    }
 }
 
 fn keep(record: &Record<'_>) -> Event {
@@ -162,8 +142,4 @@ pub fn sums(flows: &[(FlowKey, FlowStats)]) -> Sums {
         tx_packets: sums.tx_packets + stats.egress.packets,
         tx_bytes: sums.tx_bytes + stats.egress.bytes,
     })
-}
-
-fn describe(flows: &[(FlowKey, FlowStats)]) -> String {
-    format!("{} flows, {:?}", flows.len(), sums(flows))
 }
