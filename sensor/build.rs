@@ -10,7 +10,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -33,7 +33,19 @@ struct Toolchain {
     linker: PathBuf,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                println!("cargo::error={line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     for name in [TOOLCHAIN, MODE, SKIP] {
         println!("cargo:rerun-if-env-changed={name}");
     }
@@ -138,7 +150,10 @@ fn build(toolchain: &Toolchain, root: &Path, object: &Path) -> Result<()> {
         .context("could not run rustup")?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        bail!("the kernel programs do not build with toolchain {}:\n{text}", toolchain.name);
+        bail!(
+            "the kernel programs do not build with toolchain {} ({SKIP}=1 leaves them out):\n{text}",
+            toolchain.name
+        );
     }
     let built = target.join(triple).join("release").join(PACKAGE);
     fs::copy(&built, object).with_context(|| format!("could not copy {}", built.display()))?;
