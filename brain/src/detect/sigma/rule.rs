@@ -1,0 +1,371 @@
+//! A rule: its words, its logic, and the type of finding that it raises.
+
+use std::sync::Arc;
+
+use super::condition::Condition;
+use super::field::Fields;
+use super::selection::Selection;
+use crate::finding::{Kind, PolicyRef, Severity, Technique, tactic_of_tag, technique};
+use crate::policy::Problem;
+use crate::policy::node::{self, Node, line_of};
+use crate::text;
+
+/// Bytes of a title or a type's name.
+const TITLE_MAX: usize = 256;
+
+/// Severity by Sigma's level.
+const LEVELS: [(&str, f64); 5] =
+    [("informational", 1.0), ("low", 3.0), ("medium", 5.0), ("high", 7.5), ("critical", 9.0)];
+
+/// What to do about a rule that does not say so itself.
+const REMEDIATION: &str = "Read the command line and the ancestors of the process. If the command is \
+    not expected on this host, isolate the host and look at what the same user and process did around \
+    that time. If it is, switch the rule off or narrow it.";
+
+/// Keys at the top of documents that are not plain rules.
+const NOT_A_RULE: [(&str, &str); 3] = [
+    ("correlation", "correlations are not supported yet"),
+    ("filter", "filters are not supported yet"),
+    ("action", "rule collections (`action`) left the specification; write one rule per file"),
+];
+
+/// A compiled rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its title, safe to show.
+    pub title: String,
+    /// How bad a match is.
+    pub severity: Severity,
+    /// The type of finding that it raises.
+    pub kind: Arc<Kind>,
+    /// Where it comes from.
+    pub policy: Arc<PolicyRef>,
+    selections: Vec<Selection>,
+    condition: Condition,
+}
+
+impl Rule {
+    /// Compiles a rule file. `policy` makes the reference from the rule's id and author.
+    pub fn compile(
+        source: &str,
+        policy: impl Fn(String, Option<String>) -> Arc<PolicyRef>,
+    ) -> Result<Arc<Self>, Problem> {
+        let node = node::parse(source)?;
+        let reader = Reader { source, node: &node };
+        for (key, why) in NOT_A_RULE {
+            if node.get(key).is_some() {
+                return Err(reader.problem(&[key], why));
+            }
+        }
+        reader.check_logsource()?;
+        let title = text::visible_cut(reader.required("title")?.as_bytes(), TITLE_MAX);
+        let (selections, condition) = reader.detection()?;
+        let author = reader.optional("author")?.map(text::visible_str);
+        let id = reader.optional("id")?.map_or_else(|| title.clone(), text::visible_str);
+        let (severity, kind) = (reader.severity()?, reader.kind(&title)?);
+        let kind = Arc::new(kind);
+        Ok(Arc::new(Self {
+            title,
+            severity,
+            kind,
+            policy: policy(id, author),
+            selections,
+            condition,
+        }))
+    }
+
+    /// Returns whether the rule matches an execution.
+    pub(super) fn matches(&self, fields: &Fields<'_>) -> bool {
+        self.condition.holds(&mut |index| self.selections[index].matches(fields))
+    }
+}
+
+struct Reader<'a> {
+    source: &'a str,
+    node: &'a Node,
+}
+
+impl<'a> Reader<'a> {
+    fn problem(&self, path: &[&str], message: impl Into<String>) -> Problem {
+        Problem::at(line_of(self.source, path), message)
+    }
+
+    fn optional(&self, key: &str) -> Result<Option<&'a str>, Problem> {
+        match self.node.get(key) {
+            None | Some(Node::Null) => Ok(None),
+            Some(Node::Text(text)) => Ok(Some(text)),
+            Some(other) => {
+                Err(self.problem(&[key], format!("`{key}` must be text, not {}", other.what())))
+            }
+        }
+    }
+
+    fn required(&self, key: &str) -> Result<&'a str, Problem> {
+        self.optional(key)?.ok_or_else(|| self.problem(&[], format!("`{key}` is missing")))
+    }
+
+    fn check_logsource(&self) -> Result<(), Problem> {
+        let Some(source) = self.node.get("logsource") else {
+            return Err(self.problem(&[], "`logsource` is missing"));
+        };
+        let get = |key| source.get(key).and_then(Node::as_text);
+        if let Some(product) = get("product")
+            && product != "linux"
+        {
+            let message = format!("rules for `{product}` have nothing to match here");
+            return Err(self.problem(&["logsource", "product"], message));
+        }
+        if source.get("service").is_some() {
+            let message = "rules for a service's log are not supported; there is no such log here";
+            return Err(self.problem(&["logsource", "service"], message));
+        }
+        match get("category") {
+            Some("process_creation") => Ok(()),
+            Some(other) => {
+                let message = format!("category `{other}` is not supported; process_creation is");
+                Err(self.problem(&["logsource", "category"], message))
+            }
+            None => Err(self.problem(&["logsource"], "`category: process_creation` is missing")),
+        }
+    }
+
+    fn detection(&self) -> Result<(Vec<Selection>, Condition), Problem> {
+        let Some(detection) = self.node.get("detection").and_then(Node::as_map) else {
+            return Err(self.problem(&["detection"], "`detection` is missing or not a map"));
+        };
+        let (mut names, mut selections) = (Vec::new(), Vec::new());
+        for (name, node) in detection.iter().filter(|(name, _)| name != "condition") {
+            if name == "timeframe" {
+                let message = "`timeframe` belongs to correlations, which are not supported yet";
+                return Err(self.problem(&["detection", name], message));
+            }
+            let selection = Selection::compile(node).map_err(|refused| {
+                let path = ["detection", name].into_iter();
+                let path: Vec<&str> = path.chain(refused.path.iter().map(String::as_str)).collect();
+                self.problem(&path, refused.message)
+            })?;
+            names.push(name.as_str());
+            selections.push(selection);
+        }
+        let condition = self.condition(&names)?;
+        Ok((selections, condition))
+    }
+
+    fn condition(&self, names: &[&str]) -> Result<Condition, Problem> {
+        let path = ["detection", "condition"];
+        let node = self.node.get("detection").and_then(|detection| detection.get("condition"));
+        let Some(node) = node else {
+            return Err(self.problem(&["detection"], "`condition` is missing"));
+        };
+        // Several conditions are several rules in one file, of which each may match.
+        let single = std::slice::from_ref(node);
+        let mut parts = Vec::new();
+        for part in node.as_list().unwrap_or(single) {
+            let Some(text) = part.as_text() else {
+                let message = format!("`condition` must be text, not {}", part.what());
+                return Err(self.problem(&path, message));
+            };
+            parts.push(Condition::parse(text, names).map_err(|m| self.problem(&path, m))?);
+        }
+        if parts.is_empty() {
+            return Err(self.problem(&path, "`condition` is empty"));
+        }
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Condition::Any(parts) })
+    }
+
+    fn severity(&self) -> Result<Severity, Problem> {
+        let path = ["sakuramori", "severity"];
+        match self.node.get(path[0]).and_then(|own| own.get(path[1])) {
+            None => {}
+            Some(Node::Float(value)) if (1.0..=10.0).contains(value) => {
+                return Ok(Severity::new(*value));
+            }
+            Some(Node::Int(value)) if (1..=10).contains(value) => {
+                return Ok(Severity::new(*value as f64));
+            }
+            Some(_) => return Err(self.problem(&path, "`severity` must be 1.0 to 10.0")),
+        }
+        // The specification leaves `level` optional; what nobody rated is of medium interest.
+        let level = self.optional("level")?.unwrap_or("medium");
+        match LEVELS.iter().find(|(name, _)| *name == level) {
+            Some((_, value)) => Ok(Severity::new(*value)),
+            None => Err(self.problem(&["level"], format!("level `{level}` is not one of Sigma's"))),
+        }
+    }
+
+    fn kind(&self, title: &str) -> Result<Kind, Problem> {
+        let tags = self.tags()?;
+        let techniques: Vec<Technique> = (tags.iter())
+            .filter_map(|tag| tag.strip_prefix("attack."))
+            .filter(|id| id.starts_with('t') && id[1..].starts_with(|c: char| c.is_ascii_digit()))
+            .map(technique)
+            .collect();
+        let tactic = tags.iter().find_map(|tag| tactic_of_tag(tag)).unwrap_or("Execution");
+        let derived = format!("{}:Host/Sigma.{}", camel(tactic), camel(title));
+        let name = self.own("type")?.unwrap_or(derived);
+        if !is_type_name(&name) {
+            let message = format!("`{name}` is not of the form Tactic:Host/Name");
+            return Err(self.problem(&["sakuramori", "type"], message));
+        }
+        let description = self.optional("description")?.unwrap_or(title);
+        Ok(Kind {
+            name,
+            guardduty: self.own("guardduty_type")?,
+            description: text::visible_str(
+                description.split_whitespace().collect::<Vec<_>>().join(" ").as_str(),
+            ),
+            remediation: self.own("remediation")?.unwrap_or_else(|| REMEDIATION.to_owned()),
+            techniques,
+        })
+    }
+
+    fn tags(&self) -> Result<Vec<&'a str>, Problem> {
+        let Some(tags) = self.node.get("tags") else { return Ok(Vec::new()) };
+        let tags = tags.as_list().and_then(|tags| tags.iter().map(Node::as_text).collect());
+        tags.ok_or_else(|| self.problem(&["tags"], "`tags` must be a list of text"))
+    }
+
+    /// Reads a key of the `sakuramori` map, the one part of a rule that other engines ignore.
+    fn own(&self, key: &str) -> Result<Option<String>, Problem> {
+        const KEYS: [&str; 4] = ["type", "guardduty_type", "severity", "remediation"];
+        let Some(own) = self.node.get("sakuramori") else { return Ok(None) };
+        let Some(entries) = own.as_map() else {
+            return Err(self.problem(&["sakuramori"], "`sakuramori` must be a map"));
+        };
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
+            let message = format!("`{key}` is not known; keys are {}", KEYS.join(", "));
+            return Err(self.problem(&["sakuramori", key], message));
+        }
+        match own.get(key) {
+            None => Ok(None),
+            Some(Node::Text(text)) => Ok(Some(text::visible_cut(text.as_bytes(), 4 * TITLE_MAX))),
+            Some(_) => Err(self.problem(&["sakuramori", key], format!("`{key}` must be text"))),
+        }
+    }
+}
+
+/// Joins the words of `text`, each with a capital first.
+fn camel(text: &str) -> String {
+    (text.split(|c: char| !c.is_ascii_alphanumeric()))
+        .filter(|word| !word.is_empty())
+        .flat_map(|word| {
+            let (first, rest) = word.split_at(1);
+            [first.to_ascii_uppercase(), rest.to_owned()]
+        })
+        .collect()
+}
+
+fn is_type_name(name: &str) -> bool {
+    let Some((tactic, rest)) = name.split_once(':') else { return false };
+    let Some((scope, own)) = rest.split_once('/') else { return false };
+    let word = |text: &str, more: &[char]| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
+    };
+    name.len() <= TITLE_MAX && word(tactic, &[]) && word(scope, &[]) && word(own, &['.', '&', '!'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::scenario;
+    use crate::record::{Process, events};
+
+    const HEAD: &str = "title: A title, shown\nid: r1\nlevel: high\ntags:\n    - attack.stealth\n    - attack.t1070.003\n\
+        logsource:\n    product: linux\n    category: process_creation\n";
+
+    fn compile(rest: &str) -> Result<Arc<Rule>, Problem> {
+        let policy = |id, author| {
+            Arc::new(PolicyRef { id, file: "sigma/r.yml".into(), revision: String::new(), author })
+        };
+        Rule::compile(&format!("{HEAD}{rest}"), policy)
+    }
+
+    fn process(exe: &str, command: &str) -> Arc<Process> {
+        let batch = scenario::exec_batch(exe, command);
+        events(&batch, &scenario::host("h")).remove(0).process.unwrap()
+    }
+
+    fn matches(detection: &str, exe: &str, command: &str) -> bool {
+        let rule = compile(&format!("detection:\n{detection}")).unwrap();
+        rule.matches(&Fields::of(&process(exe, command)))
+    }
+
+    #[test]
+    fn fields_lists_and_modifiers_combine_as_specified() {
+        let detection = "    a:\n        Image|endswith: [/bash, /sh]\n        CommandLine|contains|all: [one, two]\n    \
+            b:\n        - CommandLine|startswith: 'zed '\n        - CommandLine|re: '^x+$'\n    condition: a or b\n";
+        assert!(matches(detection, "/bin/BASH", "ONE and two"));
+        assert!(!matches(detection, "/bin/bash", "one"));
+        assert!(!matches(detection, "/bin/zsh", "one two"));
+        assert!(matches(detection, "/bin/x", "zed 1"));
+        assert!(matches(detection, "/bin/x", "xxx"));
+        assert!(!matches(detection, "/bin/x", "XXX"));
+    }
+
+    #[test]
+    fn absent_fields_are_null() {
+        let detection = "    a:\n        ParentImage: null\n        User: ''\n    condition: a\n";
+        assert!(matches(detection, "/bin/x", "x"));
+        assert!(!matches("    a:\n        ParentImage: '*'\n    condition: a\n", "/bin/x", "x"));
+        assert!(matches("    a:\n        ProcessId|gte: 1\n    condition: a\n", "/bin/x", "x"));
+        assert!(matches(
+            "    a:\n        ParentImage|exists: false\n    condition: a\n",
+            "/a",
+            "x"
+        ));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_line() {
+        for (rest, line, part) in [
+            ("detection:\n    k:\n        - word\n    condition: k\n", 11, "keywords"),
+            (
+                "detection:\n    a:\n        CurrentDirectory: /tmp\n    condition: a\n",
+                12,
+                "not collected",
+            ),
+            (
+                "detection:\n    a:\n        Image|base64offset: x\n    condition: a\n",
+                12,
+                "base64offset",
+            ),
+            ("detection:\n    a:\n        Image: x\n    condition: a or b\n", 13, "`b`"),
+            ("detection:\n    a:\n        Image|re: '(?=x)'\n    condition: a\n", 12, "refused"),
+            (
+                "detection:\n    a:\n        Image: x\n    timeframe: 5m\n    condition: a\n",
+                13,
+                "timeframe",
+            ),
+            (
+                "detection:\n    a:\n        Image|contains: ''\n    condition: a\n",
+                12,
+                "everything",
+            ),
+            ("detection:\n    a:\n        Image: []\n    condition: a\n", 12, "empty"),
+            ("correlation:\n    type: event_count\n", 10, "correlations"),
+        ] {
+            let problem = compile(rest).unwrap_err();
+            assert_eq!(problem.line, Some(line), "{rest}: {problem:?}");
+            assert!(problem.message.contains(part), "{problem:?}");
+        }
+        let windows = HEAD.replace("linux", "windows");
+        let policy = |_, _| unreachable!("a refused rule needs no reference");
+        assert!(Rule::compile(&windows, policy).unwrap_err().message.contains("windows"));
+    }
+
+    #[test]
+    fn type_and_severity_come_from_the_rule_or_its_tags() {
+        let detection = "detection:\n    a:\n        Image: x\n    condition: a\n";
+        let rule = compile(detection).unwrap();
+        assert_eq!(rule.kind.name, "DefenseEvasion:Host/Sigma.ATitleShown");
+        assert_eq!(
+            (rule.severity.value(), rule.kind.techniques[0].id.as_str()),
+            (7.5, "T1070.003")
+        );
+        let own = "sakuramori:\n    type: Impact:Host/X\n    guardduty_type: Impact:Runtime/X\n    severity: 8.5\n";
+        let rule = compile(&format!("{detection}{own}")).unwrap();
+        assert_eq!((rule.kind.name.as_str(), rule.severity.value()), ("Impact:Host/X", 8.5));
+        assert!(compile(&format!("{detection}sakuramori:\n    typo: x\n")).is_err());
+        assert!(compile(&format!("{detection}sakuramori:\n    type: no\n")).is_err());
+    }
+}

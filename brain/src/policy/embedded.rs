@@ -1,0 +1,54 @@
+//! The policies that this build carries, so that a brain without a policy folder still finds.
+
+use super::PolicyFile;
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../policies/", $name)))),*]
+    };
+}
+
+const FILES: &[(&str, &str)] = embedded![
+    "detectors/fileless.samples.yml",
+    "detectors/fileless.yml",
+    "detectors/kernel_module.samples.yml",
+    "detectors/kernel_module.yml",
+    "detectors/listed_address.samples.yml",
+    "detectors/listed_address.yml",
+    "detectors/port_scan.samples.yml",
+    "detectors/port_scan.yml",
+    "detectors/reverse_shell.samples.yml",
+    "detectors/reverse_shell.yml",
+    "detectors/sigma.yml",
+    "intel/listed-addresses.txt",
+    "sigma/crypto_miner_command_line.samples.yml",
+    "sigma/crypto_miner_command_line.yml",
+    "sigma/download_to_shell.samples.yml",
+    "sigma/download_to_shell.yml",
+    "sigma/history_or_logs_wiped.samples.yml",
+    "sigma/history_or_logs_wiped.yml",
+];
+
+/// Returns all of them.
+pub(super) fn files() -> Vec<PolicyFile> {
+    let file =
+        |(name, text): &(&str, &str)| PolicyFile { name: (*name).into(), text: (*text).into() };
+    FILES.iter().map(file).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::source;
+
+    #[test]
+    fn the_list_is_what_lies_in_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+        let (mut on_disk, errors) = source::read(&folder).unwrap();
+        assert_eq!(errors, Vec::new());
+        on_disk.retain(|file| file.part() != crate::policy::Part::Other);
+        assert_eq!(on_disk, files());
+    }
+}

@@ -1,0 +1,241 @@
+//! Samples: small scenarios that a policy must find, or must stay quiet about.
+//!
+//! A file `NAME.samples.yml` lies beside the policy `NAME.yml`. Its scenarios become batches as a
+//! sensor would send them, and go through the real detectors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{PolicyFile, PolicySet, Problem, node};
+use crate::detect::Detectors;
+use crate::finding::{Finding, FindingSet};
+use crate::record::{Host, HostId};
+
+mod build;
+
+use build::{batches, heartbeats};
+
+/// The samples of one policy.
+#[derive(Clone, Debug)]
+pub struct SampleFile {
+    /// Its path, relative to the policy folder.
+    pub name: String,
+    /// Scenarios in which the policy raises exactly one finding.
+    pub fires: Vec<Sample>,
+    /// Scenarios in which it raises none.
+    pub quiet: Vec<Sample>,
+}
+
+/// One scenario on one host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// What happens, in words.
+    pub name: String,
+    /// The type of the finding, where the policy has several.
+    #[serde(default)]
+    pub raises: Option<String>,
+    /// Processes by a name that only the scenario uses.
+    #[serde(default)]
+    pub(crate) processes: BTreeMap<String, ProcessText>,
+    /// What happens, in order.
+    pub(crate) events: Vec<Step>,
+}
+
+/// A process of a scenario.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ProcessText {
+    pub(crate) parent: Option<String>,
+    pub(crate) exe: String,
+    pub(crate) args: Args,
+    pub(crate) user: String,
+    pub(crate) uid: u32,
+    pub(crate) flags: Vec<String>,
+}
+
+/// Arguments: a list, or text that spaces divide.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Args {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// One event; the key names what happens and its value the process (`-` for none).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Step {
+    pub(crate) exec: Option<String>,
+    pub(crate) exit: Option<String>,
+    pub(crate) connect: Option<String>,
+    pub(crate) connect_failed: Option<String>,
+    pub(crate) accept: Option<String>,
+    pub(crate) close: Option<String>,
+    pub(crate) flow: Option<String>,
+    pub(crate) module: Option<String>,
+    /// Name of the module.
+    pub(crate) target: String,
+    /// What descriptors 0 to 2 lead to: one word for all, or three.
+    pub(crate) stdio: Vec<String>,
+    /// Addresses with port; `{n}` stands for the number of the repetition.
+    pub(crate) local: String,
+    pub(crate) remote: String,
+    /// First and last number of the repetition, such as `1-100`.
+    pub(crate) n: Option<String>,
+    /// Time since the event before.
+    pub(crate) after_ms: u64,
+    /// For flows: `tcp`, `udp` or `icmp`.
+    pub(crate) protocol: Option<String>,
+    /// For flows: TCP flags that were sent and received, such as `SYN ACK`; `-` for no packet.
+    pub(crate) sent: Option<String>,
+    pub(crate) received: Option<String>,
+    /// For flows: packets in each direction that has any.
+    pub(crate) packets: Option<u64>,
+    /// For flows: `outgoing`, `incoming` or `unknown`.
+    pub(crate) direction: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    #[serde(default)]
+    fires: Vec<Sample>,
+    #[serde(default)]
+    quiet: Vec<Sample>,
+}
+
+/// What became of one sample.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The sample file.
+    pub file: String,
+    /// The sample.
+    pub sample: String,
+    /// What is wrong; `None` when the sample did as it says.
+    pub failure: Option<String>,
+}
+
+impl SampleFile {
+    /// Reads a file of samples.
+    pub(super) fn read(file: &PolicyFile) -> Result<Self, Problem> {
+        node::parse(&file.text)?;
+        let text: Text = serde_norway::from_str(&file.text).map_err(|e| node::problem(&e))?;
+        for sample in text.fires.iter().chain(&text.quiet) {
+            batches(sample).map_err(|message| {
+                let message = format!("sample `{}`: {message}", sample.name);
+                Problem { line: None, message }
+            })?;
+        }
+        Ok(Self { name: file.name.clone(), fires: text.fires, quiet: text.quiet })
+    }
+
+    /// Returns the file of the policy that the samples are about.
+    pub fn policy_file(&self) -> String {
+        self.name.replace(".samples.yml", ".yml")
+    }
+}
+
+/// Runs every sample of the set through detectors of its own.
+pub fn test(set: &PolicySet) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for file in &set.samples {
+        let policy = file.policy_file();
+        for (sample, wanted) in
+            file.fires.iter().map(|s| (s, 1)).chain(file.quiet.iter().map(|s| (s, 0)))
+        {
+            let found = findings(set, sample, &policy);
+            let failure = match found {
+                Ok(found) => judge(sample, &found, wanted),
+                Err(message) => Some(message),
+            };
+            outcomes.push(Outcome {
+                file: file.name.clone(),
+                sample: sample.name.clone(),
+                failure,
+            });
+        }
+    }
+    outcomes
+}
+
+fn judge(sample: &Sample, found: &[Finding], wanted: usize) -> Option<String> {
+    let of_type =
+        |finding: &&Finding| sample.raises.as_ref().is_none_or(|kind| *kind == finding.kind.name);
+    if found.len() == wanted && found.iter().filter(of_type).count() == wanted {
+        return None;
+    }
+    let titles: Vec<String> =
+        found.iter().map(|f| format!("{} ({})", f.kind.name, f.title)).collect();
+    Some(format!("wanted {wanted} finding(s), got {}: {}", found.len(), titles.join(", ")))
+}
+
+/// Returns the findings that the policy of this file raises over the sample.
+fn findings(set: &PolicySet, sample: &Sample, policy: &str) -> Result<Vec<Finding>, String> {
+    let mut detectors = Detectors::new(set);
+    let mut findings = FindingSet::default();
+    let host = Arc::new(Host {
+        id: HostId("00000000-0000-4000-8000-000000000001".into()),
+        name: "sample".to_owned(),
+        role: "sample".to_owned(),
+    });
+    for batch in batches(sample)?.iter().chain(&heartbeats(sample)?) {
+        batch.check().map_err(|error| error.to_string())?;
+        for signal in detectors.batch(batch, &host) {
+            findings.merge(signal);
+        }
+    }
+    Ok(findings.iter().filter(|finding| finding.policy.file == policy).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_of_our_policies_does_as_it_says() {
+        let set = PolicySet::embedded();
+        assert_eq!(set.errors, Vec::new());
+        let outcomes = test(&set);
+        let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+    }
+
+    #[test]
+    fn every_policy_has_a_sample_that_fires_and_one_that_stays_quiet() {
+        let set = PolicySet::embedded();
+        let settings = &set.settings;
+        let mut files: Vec<String> =
+            set.rules.iter().map(|rule| rule.policy.file.clone()).collect();
+        let detectors = [
+            settings.port_scan.as_ref().map(|a| &a.policy),
+            settings.reverse_shell.as_ref().map(|a| &a.policy),
+            settings.fileless.as_ref().map(|a| &a.policy),
+            settings.kernel_module.as_ref().map(|a| &a.policy),
+            settings.listed_address.as_ref().map(|a| &a.policy),
+        ];
+        files.extend(detectors.map(|policy| policy.unwrap().file.clone()));
+        assert!(set.rules.len() >= 3 && settings.sigma.is_some());
+        for file in files {
+            let samples = set.samples.iter().find(|samples| samples.policy_file() == file);
+            let samples = samples.unwrap_or_else(|| panic!("{file} has no samples"));
+            assert!(!samples.fires.is_empty() && !samples.quiet.is_empty(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_sample_that_lies_is_told() {
+        let mut set = PolicySet::embedded();
+        let file = set.samples.iter_mut().find(|file| !file.fires.is_empty()).unwrap();
+        std::mem::swap(&mut file.fires, &mut file.quiet);
+        assert!(test(&set).iter().any(|outcome| outcome.failure.is_some()));
+    }
+}
