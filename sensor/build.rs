@@ -69,8 +69,8 @@ fn run() -> Result<()> {
 
 fn stub(object: &Path, why: &str) -> Result<()> {
     println!(
-        "cargo:warning=this sensor is built WITHOUT its kernel programs: {why}; `cargo xtask setup` \
-         installs what is missing"
+        "cargo:warning=this sensor is built WITHOUT its kernel programs: {why}; \
+         `cargo xtask setup` installs what is missing"
     );
     fs::write(object, []).context("could not write the empty object")
 }
@@ -151,7 +151,8 @@ fn build(toolchain: &Toolchain, root: &Path, object: &Path) -> Result<()> {
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "the kernel programs do not build with toolchain {} ({SKIP}=1 leaves them out):\n{text}",
+            "the kernel programs do not build with toolchain {} \
+             ({SKIP}=1 leaves them out):\n{text}",
             toolchain.name
         );
     }

@@ -21,8 +21,8 @@ pub static CONFIG: Setting = Setting([u8::MAX; size_of::<Config>()]);
 #[repr(C, align(8))]
 pub struct Setting([u8; size_of::<Config>()]);
 
-/// Reads the setting at an offset of [`Config`]. Volatile, so that the compiler does not fold in the
-/// value that the object was built with.
+/// Reads the setting at an offset of [`Config`]. Volatile, so that the compiler does not fold in
+/// the value that the object was built with.
 #[inline(always)]
 pub fn setting_at<T: Copy>(offset: usize) -> T {
     // SAFETY: `setting!` passes the offset of a field; the static has the size and alignment of
@@ -115,7 +115,12 @@ pub fn bounded<const MASK: usize>(value: usize) -> usize {
     let mut bounded = value;
     // SAFETY: a register-only instruction.
     unsafe {
-        core::arch::asm!("{0} &= {1}", inout(reg) bounded, const MASK, options(pure, nomem, nostack));
+        core::arch::asm!(
+            "{0} &= {1}",
+            inout(reg) bounded,
+            const MASK,
+            options(pure, nomem, nostack)
+        );
     }
     bounded
 }

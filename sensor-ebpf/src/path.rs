@@ -24,7 +24,8 @@ struct Place {
 }
 
 /// Writes the path's names, leaf first and each ended by NUL, behind the record's fixed part, and
-/// their length into the record. Returns whether the path is deeper or longer than there is room for.
+/// their length into the record. Returns whether the path is deeper or longer than there is room
+/// for.
 #[inline(always)]
 pub fn walk(scratch: *mut Scratch, exec: *mut Exec, file: u64) -> bool {
     // SAFETY: the caller's scratch buffer of this CPU.

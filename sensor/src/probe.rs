@@ -91,7 +91,8 @@ pub struct HookReport {
 pub enum ProbeError {
     /// Built without a BPF toolchain.
     #[error(
-        "this sensor was built without its kernel programs; run `cargo xtask setup`, then build again"
+        "this sensor was built without its kernel programs; run `cargo xtask setup`, then build \
+         again"
     )]
     ObjectMissing,
     /// The scope's cgroup is not a cgroup v2 directory.
@@ -203,8 +204,8 @@ impl Probes {
         Ok(())
     }
 
-    /// Runs a packet through the program of its way, as if an interface had seen it; returns what the
-    /// program decided about the packet.
+    /// Runs a packet through the program of its way, as if an interface had seen it; returns what
+    /// the program decided about the packet.
     pub fn inject(&mut self, way: Way, packet: &[u8]) -> Result<u32, ProbeError> {
         inject::packet(&mut self.programs, way, packet)
     }

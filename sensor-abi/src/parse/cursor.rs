@@ -4,13 +4,13 @@
 pub trait Packet {
     /// Returns the `N` bytes at `offset`, or `None` when the packet ends before.
     ///
-    /// Callers keep `offset` below [`OFFSET_MAX`]; the kernel side relies on it to show the verifier
-    /// a bounded offset.
+    /// Callers keep `offset` below [`OFFSET_MAX`]; the kernel side relies on it to show the
+    /// verifier a bounded offset.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 }
 
-/// No header is looked for at or beyond this offset. A power of two, so that the kernel programs can
-/// bound an offset with a mask; real header chains end below 200 bytes.
+/// No header is looked for at or beyond this offset. A power of two, so that the kernel programs
+/// can bound an offset with a mask; real header chains end below 200 bytes.
 pub const OFFSET_MAX: usize = 2048;
 
 /// A whole packet in memory, for the host.

@@ -66,7 +66,8 @@ fn sample() -> Vec<u8> {
     made.structure(kind::STRUCT, "path", false, &[("mnt", 1, 0), ("dentry", 1, 64)]); // 2
     made.plain(kind::CONST, "", 2, &[]); // 3
     made.structure(kind::UNION, "", false, &[("f_path", 3, 0), ("raw", 1, 0)]); // 4
-    made.structure(kind::STRUCT, "file", true, &[("mode", 1, 0), ("", 4, 128), ("bits", 1, 3)]); // 5
+    let file = [("mode", 1, 0), ("", 4, 128), ("bits", 1, 3)];
+    made.structure(kind::STRUCT, "file", true, &file); // 5
     made.structure(kind::FUNC_PROTO, "", false, &[]); // 6
     made.plain(kind::PTR, "", 6, &[]); // 7
     made.plain(kind::TYPEDEF, "btf_trace_exit", 7, &[]); // 8

@@ -6,8 +6,8 @@ use tracing::error;
 
 use super::tally;
 
-/// The coarse table. Its totals are never reset, so nothing can be lost between read and reset; what
-/// is new is the difference from the last read.
+/// The coarse table. Its totals are never reset, so nothing can be lost between read and reset;
+/// what is new is the difference from the last read.
 pub(super) struct Coarse {
     table: PerCpuArray<MapData, FlowStats>,
     before: Vec<FlowStats>,
@@ -19,9 +19,9 @@ impl Coarse {
         Self { table, before }
     }
 
-    /// Adds what is new. Reads nothing while `overflowed`, the count of packets that were sent here,
-    /// is what was read last: a packet is counted there first, so a difference means that one was
-    /// still on its way.
+    /// Adds what is new. Reads nothing while `overflowed`, the count of packets that were sent
+    /// here, is what was read last: a packet is counted there first, so a difference means that one
+    /// was still on its way.
     pub(super) fn changes(&mut self, overflowed: u64, flows: &mut Vec<(FlowKey, FlowStats)>) {
         let read = self.before.iter().map(packets).sum::<u64>();
         if read == overflowed {

@@ -10,8 +10,8 @@ pub(super) fn sum(values: &[FlowStats]) -> FlowStats {
     })
 }
 
-/// Counters add up, times span both, flags join, and the later of two initial sequence numbers wins:
-/// the earlier one belongs to a connection that used the same ports before.
+/// Counters add up, times span both, flags join, and the later of two initial sequence numbers
+/// wins: the earlier one belongs to a connection that used the same ports before.
 fn add(a: Direction, b: Direction) -> Direction {
     let knows = |d: &Direction| d.state & FlowStats::HAS_ISN != 0;
     let newer = if a.last_ns >= b.last_ns { a } else { b };

@@ -193,9 +193,9 @@ fn ingress(programs: &mut Ebpf, name: &str, mode: XdpMode, outcome: &mut Outcome
     outcome.errors.extend(refused.into_iter().map(|why| format!("{name}: {why}")));
 }
 
-/// Attaches by a link where the kernel has them (tcx, since 6.6); it goes when the sensor goes, also
-/// when it is killed. Before, a filter of the clsact discipline is replaced, so that one that a
-/// killed sensor left behind does not count packets into maps that nobody reads.
+/// Attaches by a link where the kernel has them (tcx, since 6.6); it goes when the sensor goes,
+/// also when it is killed. Before, a filter of the clsact discipline is replaced, so that one that
+/// a killed sensor left behind does not count packets into maps that nobody reads.
 fn egress(programs: &mut Ebpf, name: &str, outcome: &mut Outcome) {
     let tcx = attach::typed::<SchedClassifier>(programs, EGRESS).and_then(|program| {
         let order = aya::programs::LinkOrder::default();

@@ -58,7 +58,8 @@ fn begin(pair: &Pair, xdp: XdpMode) -> Result<(Watch, Sums)> {
     Ok((watch, before))
 }
 
-/// Waits until nothing is under way; returns the counters, and the flows that were counted meanwhile.
+/// Waits until nothing is under way; returns the counters, and the flows that were counted
+/// meanwhile.
 fn still(pair: &Pair, watch: &mut Watch) -> Result<(Sums, Vec<(FlowKey, FlowStats)>)> {
     let mut last = pair.a.counters()?;
     let mut all = Vec::new();
