@@ -4,12 +4,14 @@
 //! [`skip`] (a test that cannot run here says why), [`binaries`] (the programs under test),
 //! [`interrupt`] (Ctrl-C ends a wait, so that everything is cleaned up), [`web`] (a small HTTP
 //! client), [`fleet`] (hosts as namespaces and cgroups, a brain, sensors, a webhook sink),
+//! [`hostile`] (a peer to be refused),
 //! [`demo`] (benign traffic, the attack, what must be found), [`bench`] (what watching costs),
 //! [`kernel`] (the trials that need a kernel of their own or root).
 
 pub mod binaries;
 pub mod demo;
 pub mod fleet;
+pub mod hostile;
 pub mod interrupt;
 pub mod kernel;
 pub mod skip;

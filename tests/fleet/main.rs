@@ -1,0 +1,38 @@
+//! Trials of the whole product: hosts as namespaces, the real programs, a real attack.
+//!
+//! They need root. Each trial uses a fleet of its own label, so that a demo may run beside them.
+
+mod clean;
+mod hosts;
+mod refusal;
+mod restart;
+mod story;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use tests::skip::{self, trial};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Two cores carry one fleet well; two at a time would stretch every time limit.
+    arguments.test_threads.get_or_insert(1);
+    let trials = [
+        trial("hosts::talk_and_leave_nothing", || with_root(hosts::talk_and_leave_nothing)),
+        trial("hosts::a_label_is_taken_once", || with_root(hosts::a_label_is_taken_once)),
+        trial("refusal::every_wrong_peer_is_counted", || with_root(refusal::every_wrong_peer)),
+        trial("story::demo_finds_the_attack", || with_root(story::demo_finds_the_attack)),
+        trial("restart::brain_killed_mid_attack", || with_root(restart::brain_killed_mid_attack)),
+        trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
+        trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),
+    ];
+    libtest_mimic::run(&arguments, Vec::from(trials) as Vec<Trial>).exit_code()
+}
+
+/// Runs a trial that needs root, or says that it cannot.
+fn with_root(run: fn() -> anyhow::Result<()>) -> anyhow::Result<libtest_mimic::Completion> {
+    if let Some(reason) = skip::without_root() {
+        return Ok(libtest_mimic::Completion::ignored_with(reason));
+    }
+    run().map(|()| libtest_mimic::Completion::Completed)
+}
