@@ -1,8 +1,8 @@
 //! Detection: what happened on a host goes in, sightings of problems come out.
 //!
 //! A detector is pure. It learns the time from records and ticks, keeps bounded state per host, and
-//! never looks at another host's state, so the order in which hosts' batches arrive changes nothing.
-//! One detection is one file; [`Detectors::new`] lists them all.
+//! never looks at another host's state, so the order in which hosts' batches arrive changes
+//! nothing. One detection is one file; [`Detectors::new`] lists them all.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +29,8 @@ mod scenario;
 
 use coverage::CoverageTable;
 
-/// Hosts that a detector keeps state for. A brain is meant for thousands; past this the host that was
-/// silent longest is forgotten.
+/// Hosts that a detector keeps state for. A brain is meant for thousands; past this the host that
+/// was silent longest is forgotten.
 pub(crate) const HOSTS_MAX: usize = 16_384;
 
 /// One detection.
@@ -42,8 +42,8 @@ pub trait Detector: Send {
     /// batches, and between lanes, they may be late.
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>);
 
-    /// Learns that time passed, by the brain's clock. It is there for hosts that fell silent; nothing
-    /// may depend on how often it comes.
+    /// Learns that time passed, by the brain's clock. It is there for hosts that fell silent;
+    /// nothing may depend on how often it comes.
     fn on_tick(&mut self, now_ns: u64, out: &mut Vec<Signal>);
 
     /// State entries that left because a limit was reached.
@@ -83,8 +83,8 @@ impl fmt::Debug for Detectors {
 }
 
 impl Detectors {
-    /// How much of the journal before a checkpoint must be replayed, signals discarded, to rebuild the
-    /// detectors' state: the longest window that a setting allows. A connection that was opened
+    /// How much of the journal before a checkpoint must be replayed, signals discarded, to rebuild
+    /// the detectors' state: the longest window that a setting allows. A connection that was opened
     /// earlier and has been silent since is not known to [`reverse_shell`] afterwards.
     pub const MEMORY_NS: u64 = 3_600 * 1_000_000_000;
 
@@ -124,8 +124,8 @@ impl Detectors {
         }
     }
 
-    /// Shows a batch, which [`Batch::check`] has accepted, to every detector. Returns what they saw, in
-    /// the order of the detectors.
+    /// Shows a batch, which [`Batch::check`] has accepted, to every detector. Returns what they
+    /// saw, in the order of the detectors.
     pub fn batch(&mut self, batch: &Batch, host: &Arc<Host>) -> Vec<Signal> {
         self.coverage.note(batch, &host.id);
         let events = events(batch, host);
@@ -153,8 +153,8 @@ impl Detectors {
         self.slots.iter().map(stats).collect()
     }
 
-    /// Runs `work` for each detector behind a guard: one that panics loses the rest of the input, and
-    /// the others do not notice.
+    /// Runs `work` for each detector behind a guard: one that panics loses the rest of the input,
+    /// and the others do not notice.
     fn run(&mut self, work: impl Fn(&mut dyn Detector, &mut Vec<Signal>)) -> Vec<Signal> {
         let mut signals = Vec::new();
         for slot in &mut self.slots {
@@ -200,8 +200,8 @@ impl Reporter {
         Self { kind: Arc::new(kind), policy: Arc::clone(policy) }
     }
 
-    /// Returns a signal without actors and evidence. `subject` tells problems of the type on the host
-    /// apart.
+    /// Returns a signal without actors and evidence. `subject` tells problems of the type on the
+    /// host apart.
     pub(crate) fn signal(
         &self,
         host: &Arc<Host>,

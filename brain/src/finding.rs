@@ -1,8 +1,9 @@
 //! Findings: one problem each, merged from every sighting of it.
 //!
-//! A detector emits a [`Signal`] whenever it sees a problem. [`FindingSet`] merges signals that share a
-//! dedup key into one [`Finding`] with a count, the first and last time, and bounded evidence. All of it
-//! is pure: ids come from the key and the first time, so a replay gives the same findings.
+//! A detector emits a [`Signal`] whenever it sees a problem. [`FindingSet`] merges signals that
+//! share a dedup key into one [`Finding`] with a count, the first and last time, and bounded
+//! evidence. All of it is pure: ids come from the key and the first time, so a replay gives the
+//! same findings.
 
 use std::sync::Arc;
 

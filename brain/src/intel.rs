@@ -1,11 +1,12 @@
 //! Threat intelligence: addresses that others have seen do harm, compiled for lookup.
 //!
-//! A feed is a plain list: one address or CIDR block a line, a comment behind `;`, `#` or a tab. Feeds
-//! come from outside and are sometimes wrong, and one line such as `0.0.0.0/0` would turn all traffic
-//! into findings. So each line is checked against [`guard`], and a line that fails is named, not used.
+//! A feed is a plain list: one address, address with port, or CIDR block a line, a comment behind
+//! `;`, `#` or a tab. Feeds come from outside and are sometimes wrong, and one line such as
+//! `0.0.0.0/0` would turn all traffic into findings. So each line is checked against [`guard`], and
+//! a line that fails is named, not used.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -19,8 +20,8 @@ pub(crate) mod guard;
 /// Indicators of all feeds together; each takes some 100 bytes.
 const INDICATORS_MAX: usize = 1_000_000;
 
-/// Bad lines that are named per feed; the rest is a number. A feed in a foreign format would otherwise
-/// produce an error for each line.
+/// Bad lines that are named per feed; the rest is a number. A feed in a foreign format would
+/// otherwise produce an error for each line.
 const ERRORS_NAMED_MAX: usize = 20;
 
 /// Bytes of a comment that is kept.
@@ -38,6 +39,8 @@ pub struct Indicator {
     /// What the feed says about it, safe to show.
     pub comment: String,
     network: IpNet,
+    /// The one port that is meant, where the feed names one.
+    port: Option<u16>,
 }
 
 /// Listed addresses of all feeds.
@@ -46,6 +49,8 @@ pub struct Intel {
     indicators: Vec<Indicator>,
     /// Blocks by the length of their prefix in 128 bits, the longest first, so the most exact wins.
     tables: Vec<(u32, HashMap<u128, u32>)>,
+    /// Addresses of which only one port is meant.
+    ends: HashMap<(u128, u16), u32>,
 }
 
 impl Intel {
@@ -82,22 +87,31 @@ impl Intel {
 
     fn compile(indicators: Vec<Indicator>) -> Self {
         let mut tables: HashMap<u32, HashMap<u128, u32>> = HashMap::new();
+        let mut ends = HashMap::new();
         for (at, indicator) in indicators.iter().enumerate() {
             let bits = prefix_bits(&indicator.network);
             let key = address_bits(indicator.network.network()) & mask(bits);
-            // The first feed that lists a value speaks for it; feeds come in the order of their names.
+            // The first feed that lists a value speaks for it; feeds come in the order of their
+            // names.
+            if let Some(port) = indicator.port {
+                ends.entry((key, port)).or_insert(at as u32);
+                continue;
+            }
             tables.entry(bits).or_default().entry(key).or_insert(at as u32);
         }
         let mut tables: Vec<_> = tables.into_iter().collect();
         tables.sort_unstable_by_key(|(bits, _)| std::cmp::Reverse(*bits));
-        Self { indicators, tables }
+        Self { indicators, tables, ends }
     }
 
-    /// Returns the most exact indicator that covers `address`.
-    pub fn find(&self, address: IpAddr) -> Option<&Indicator> {
-        let address = address_bits(address);
-        (self.tables.iter())
-            .find_map(|(bits, table)| table.get(&(address & mask(*bits))))
+    /// Returns the most exact indicator that covers `end`.
+    pub fn find(&self, end: SocketAddr) -> Option<&Indicator> {
+        let address = address_bits(end.ip());
+        (self.ends.get(&(address, end.port())))
+            .or_else(|| {
+                let mut tables = self.tables.iter();
+                tables.find_map(|(bits, table)| table.get(&(address & mask(*bits))))
+            })
             .and_then(|&at| self.indicators.get(at as usize))
     }
 
@@ -130,7 +144,10 @@ fn indicator(line: &str, number: usize, feed: &Arc<str>) -> Result<Option<Indica
     if value.is_empty() {
         return Ok(None);
     }
-    let network = network(value)?;
+    let (network, port) = match value.parse::<SocketAddr>() {
+        Ok(end) => (IpNet::from(end.ip().to_canonical()), Some(end.port())),
+        Err(_) => (network(value)?, None),
+    };
     guard::check(&network)?;
     Ok(Some(Indicator {
         value: value.to_owned(),
@@ -138,6 +155,7 @@ fn indicator(line: &str, number: usize, feed: &Arc<str>) -> Result<Option<Indica
         line: number,
         comment: text::visible_cut(comment.as_bytes(), COMMENT_MAX),
         network,
+        port,
     }))
 }
 
@@ -183,8 +201,12 @@ mod tests {
         (intel, errors.iter().map(ToString::to_string).collect())
     }
 
+    fn at(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), 80)
+    }
+
     fn found(intel: &Intel, address: &str) -> Option<String> {
-        intel.find(address.parse().unwrap()).map(|indicator| indicator.value.clone())
+        intel.find(at(address)).map(|indicator| indicator.value.clone())
     }
 
     #[test]
@@ -199,7 +221,16 @@ mod tests {
         assert_eq!(found(&intel, "2a00:1:2::3").as_deref(), Some("2a00:1::/32"));
         assert_eq!(found(&intel, "9.9.1.1").as_deref(), Some("::ffff:9.9.1.1"));
         assert_eq!(found(&intel, "5.6.8.1"), None);
-        assert_eq!(intel.find("5.6.7.9".parse().unwrap()).unwrap().comment, "a block");
+        assert_eq!(intel.find(at("5.6.7.9")).unwrap().comment, "a block");
+    }
+
+    #[test]
+    fn an_address_with_a_port_means_that_port() {
+        let (intel, errors) = feed("5.6.7.8:443\n[2a00:1::7]:8443 ; v6\n10.0.0.1:80\n");
+        assert_eq!((intel.len(), errors.len()), (2, 1));
+        let found = |end: &str| intel.find(end.parse().unwrap()).is_some();
+        assert!(found("5.6.7.8:443") && found("[2a00:1::7]:8443"));
+        assert!(!found("5.6.7.8:53") && !found("[2a00:1::7]:443"));
     }
 
     #[test]
@@ -261,12 +292,17 @@ mod tests {
         }
 
         #[test]
-        fn a_block_covers_what_its_mask_says(address in any::<u32>(), other in any::<u32>(), bits in 12u8..=32) {
-            let network = IpNet::new(std::net::Ipv4Addr::from(address).into(), bits).unwrap().trunc();
+        fn a_block_covers_what_its_mask_says(
+            address in any::<u32>(),
+            other in any::<u32>(),
+            bits in 12u8..=32,
+        ) {
+            let address = std::net::Ipv4Addr::from(address);
+            let network = IpNet::new(address.into(), bits).unwrap().trunc();
             let (intel, errors) = feed(&network.to_string());
             prop_assume!(errors.is_empty());
             let other = IpAddr::from(std::net::Ipv4Addr::from(other));
-            prop_assert_eq!(intel.find(other).is_some(), network.contains(&other));
+            prop_assert_eq!(intel.find(SocketAddr::new(other, 1)).is_some(), network.contains(&other));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Policies: files that say what is looked for, checked before any of them counts.
 //!
-//! A file is taken whole or not at all. One that is broken is named with its line and what to do, and
-//! the rest load: a typing error in one rule must not switch the others off.
+//! A file is taken whole or not at all. One that is broken is named with its line and what to do,
+//! and the rest load: a typing error in one rule must not switch the others off.
 
 use std::fmt;
 use std::path::Path;
@@ -88,8 +88,8 @@ impl PolicySet {
         Self::from_files(embedded::files(), None)
     }
 
-    /// Reads a policy folder. Fails only when the folder itself cannot be read; files that cannot be
-    /// used are in [`PolicySet::errors`].
+    /// Reads a policy folder. Fails only when the folder itself cannot be read; files that cannot
+    /// be used are in [`PolicySet::errors`].
     pub fn load(folder: &Path) -> Result<Self, Vec<PolicyError>> {
         let (files, errors) = source::read(folder)?;
         let mut set = Self::from_files(files, revision::git_commit(folder).as_deref());

@@ -1,8 +1,8 @@
 //! The brain's own records, made from the wire's by checked conversion.
 //!
-//! A [`wire::batch::Batch`] holds columns and indexes; detectors want events in time order with their
-//! process at hand. Numbers from closed sets become enums here; a value that this build does not know
-//! becomes `Unknown`, because a newer sensor is not an error.
+//! A [`wire::batch::Batch`] holds columns and indexes; detectors want events in time order with
+//! their process at hand. Numbers from closed sets become enums here; a value that this build does
+//! not know becomes `Unknown`, because a newer sensor is not an error.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -224,8 +224,8 @@ pub enum Privilege {
     Unknown,
 }
 
-/// Returns the batch's records in time order, records of equal time in the order of [`Kind`] and then
-/// of the batch.
+/// Returns the batch's records in time order, records of equal time in the order of [`Kind`] and
+/// then of the batch.
 pub fn events(batch: &Batch, host: &Arc<Host>) -> Vec<Event> {
     let processes = process::from_batch(batch);
     order(batch)

@@ -1,16 +1,16 @@
 //! Programs that run without a file.
 //!
-//! **What.** A program was executed from an anonymous memory file (`memfd_create`), or from a file that
-//! had no name left in any directory, so that nothing on disk can be examined.
+//! **What.** A program was executed from an anonymous memory file (`memfd_create`), or from a file
+//! that had no name left in any directory, so that nothing on disk can be examined.
 //!
 //! **Evidence.** The execution, whose image the kernel marked so.
 //!
 //! **False positives.** Container runtimes execute a sealed copy of themselves from memory to guard
-//! against CVE-2019-5736; they are known by the executable of the parent, which must lie where packages
-//! put it, and by the name of the memory file. A long-running program whose package was upgraded may
-//! execute its own, now deleted file again; that is quiet when the parent runs the same file and the
-//! file lies where packages put it. Just-in-time compilers write code to memory but do not execute a
-//! memory file as a program, so they do not come here.
+//! against CVE-2019-5736; they are known by the executable of the parent, which must lie where
+//! packages put it, and by the name of the memory file. A long-running program whose package was
+//! upgraded may execute its own, now deleted file again; that is quiet when the parent runs the
+//! same file and the file lies where packages put it. Just-in-time compilers write code to memory
+//! but do not execute a memory file as a program, so they do not come here.
 //!
 //! **Method.** One record decides; no state.
 
@@ -25,11 +25,11 @@ use crate::text;
 const TEXT: KindText = KindText {
     name: "DefenseEvasion:Host/FilelessExecution",
     guardduty: Some("DefenseEvasion:Runtime/FilelessExecution"),
-    description: "A program was executed that lies in no file system: from anonymous memory, or from a \
-        file that was deleted before. Attackers do this so that nothing on disk can be scanned or kept \
-        as evidence.",
-    remediation: "Keep the process alive and copy its image from /proc/PID/exe before anything else. \
-        Then look at its parent and at what it connects to.",
+    description: "A program was executed that lies in no file system: from anonymous memory, or \
+        from a file that was deleted before. Attackers do this so that nothing on disk can be \
+        scanned or kept as evidence.",
+    remediation: "Keep the process alive and copy its image from /proc/PID/exe before anything \
+        else. Then look at its parent and at what it connects to.",
     techniques: &["T1620", "T1027"],
 };
 

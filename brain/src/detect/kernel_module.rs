@@ -5,10 +5,10 @@
 //!
 //! **Evidence.** The load, with the module's name and the process that asked for it.
 //!
-//! **False positives.** Systems load modules themselves, at boot, for new devices and for protocols that
-//! are used for the first time. Such loads (by the init system's loader, by udev, or by `modprobe` that
-//! the kernel itself started) are one finding of low severity per host. Administrators load modules by
-//! hand; that is rare enough on servers to be looked at.
+//! **False positives.** Systems load modules themselves, at boot, for new devices and for protocols
+//! that are used for the first time. Such loads (by the init system's loader, by udev, or by
+//! `modprobe` that the kernel itself started) are one finding of low severity per host.
+//! Administrators load modules by hand; that is rare enough on servers to be looked at.
 //!
 //! **Method.** One record decides; no state.
 
@@ -23,8 +23,9 @@ const TEXT: KindText = KindText {
     guardduty: Some("DefenseEvasion:Runtime/KernelModuleLoaded"),
     description: "A module was loaded into the kernel. Code there can hide processes, files and \
         connections from every tool on the host.",
-    remediation: "Find out who loaded the module and from which file. If nobody did so on purpose, do \
-        not trust what the host says about itself: isolate it and examine its disk from outside.",
+    remediation: "Find out who loaded the module and from which file. If nobody did so on \
+        purpose, do not trust what the host says about itself: isolate it and examine its disk \
+        from outside.",
     techniques: &["T1547.006", "T1014"],
 };
 
@@ -48,8 +49,8 @@ impl KernelModule {
         Self { settings, reporter: Reporter::new(&TEXT, &active.policy) }
     }
 
-    /// Returns whether the system itself loaded the module: the loader, or the nearest ancestor beyond
-    /// `modprobe`, is one of its own.
+    /// Returns whether the system itself loaded the module: the loader, or the nearest ancestor
+    /// beyond `modprobe`, is one of its own.
     fn is_system(&self, process: &Process) -> bool {
         let own = |process: &Process| {
             let name = if process.exe.is_empty() { &process.comm } else { process.exe_name() };

@@ -1,16 +1,19 @@
 //! Traffic with addresses that threat intelligence lists.
 //!
-//! **What.** A host exchanged packets with, or connected to, an address on a feed in `policies/intel/`.
+//! **What.** A host exchanged packets with, or connected to, an address on a feed in
+//! `policies/intel/`.
 //!
-//! **Evidence.** The flow or connection, the feed's line and comment, and the process at the local end.
+//! **Evidence.** The flow or connection, the feed's line and comment, and the process at the local
+//! end.
 //!
-//! **False positives.** Addresses change hands, so a feed's age matters. Hosts that face the internet are
-//! probed from listed addresses all day: traffic that the peer began is of low severity until a
-//! process accepts it. Ranges that would flag ordinary traffic are refused when a feed is loaded.
+//! **False positives.** Addresses change hands, so a feed's age matters. Hosts that face the
+//! internet are probed from listed addresses all day: traffic that the peer began is of low
+//! severity until a process accepts it. Ranges that would flag ordinary traffic are refused when a
+//! feed is loaded.
 //!
-//! **Method.** One lookup per record in tables by prefix length. Packets whose process is not known yet
-//! wait a moment for a record of the same connection that names it, so that one conversation is one
-//! finding.
+//! **Method.** One lookup per record in tables by prefix length. Packets whose process is not known
+//! yet wait a moment for a record of the same connection that names it, so that one conversation is
+//! one finding.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,10 +32,11 @@ use crate::window::keyed::Keyed;
 const TEXT: KindText = KindText {
     name: "CommandAndControl:Host/ListedAddress",
     guardduty: Some("Backdoor:Runtime/C&CActivity.B"),
-    description: "The host exchanged packets with an address that a threat intelligence feed lists. If \
-        the host began the conversation, a program on it may be under someone else's control.",
-    remediation: "Look at the process and its ancestors. If the host began the conversation and nobody \
-        can explain it, isolate the host and keep the process's memory and image.",
+    description: "The host exchanged packets with an address that a threat intelligence feed \
+        lists. If the host began the conversation, a program on it may be under someone else's \
+        control.",
+    remediation: "Look at the process and its ancestors. If the host began the conversation and \
+        nobody can explain it, isolate the host and keep the process's memory and image.",
     techniques: &["T1071", "T1095"],
 };
 
@@ -169,12 +173,10 @@ impl Detector for ListedAddress {
 
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
         let sighting = match &event.kind {
-            EventKind::Flow(flow) if self.intel.find(flow.remote.ip()).is_some() => {
+            EventKind::Flow(flow) if self.intel.find(flow.remote).is_some() => {
                 of_flow(flow, event.time_ns)
             }
-            EventKind::Connection(connection)
-                if self.intel.find(connection.remote.ip()).is_some() =>
-            {
+            EventKind::Connection(connection) if self.intel.find(connection.remote).is_some() => {
                 let Some(sighting) = of_connection(connection, event.time_ns) else { return };
                 sighting
             }
@@ -257,7 +259,7 @@ fn report(
     host: &Arc<Host>,
     sighting: &Sighting,
 ) -> Option<Signal> {
-    let indicator = intel.find(sighting.remote.ip())?;
+    let indicator = intel.find(sighting.remote)?;
     let process = sighting.process.as_ref();
     let severity = match sighting.direction {
         // Traffic whose beginning was missed is judged by the worse case.

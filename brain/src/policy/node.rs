@@ -1,7 +1,7 @@
 //! YAML as a tree, read within bounds.
 //!
-//! Policy files come from a repository that many people may write to. Aliases that multiply, nesting
-//! without end and keys given twice are refused before anything looks at the meaning.
+//! Policy files come from a repository that many people may write to. Aliases that multiply,
+//! nesting without end and keys given twice are refused before anything looks at the meaning.
 
 use std::cell::Cell;
 use std::fmt;

@@ -144,6 +144,15 @@ impl SampleFile {
     }
 }
 
+/// Returns the host's name and the batches of a scenario, the time after its end included.
+#[cfg(test)]
+pub(crate) fn batches_of(text: &str) -> Result<(String, Vec<wire::batch::Batch>), String> {
+    let sample: Sample = serde_norway::from_str(text).map_err(|error| error.to_string())?;
+    let mut all = batches(&sample)?;
+    all.extend(heartbeats(&sample)?);
+    Ok((sample.name, all))
+}
+
 /// Runs every sample of the set through detectors of its own.
 pub fn test(set: &PolicySet) -> Vec<Outcome> {
     let mut outcomes = Vec::new();

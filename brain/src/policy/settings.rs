@@ -96,7 +96,8 @@ impl Check for PortScan {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReverseShell {
-    /// Names of executables that start an interactive shell while they hold a connection, by design.
+    /// Names of executables that start an interactive shell while they hold a connection, by
+    /// design.
     pub benign_parents: Vec<String>,
     /// Names of executables that hand an accepted connection to a program, by design.
     pub inetd_parents: Vec<String>,

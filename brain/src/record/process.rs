@@ -167,8 +167,8 @@ impl fmt::Debug for Process {
 }
 
 impl Drop for Process {
-    /// Lets go of the ancestors one by one: a batch may hold a chain of thousands, and dropping it by
-    /// recursion could overflow the stack.
+    /// Lets go of the ancestors one by one: a batch may hold a chain of thousands, and dropping it
+    /// by recursion could overflow the stack.
     fn drop(&mut self) {
         let mut next = self.parent.take();
         while let Some(parent) = next {

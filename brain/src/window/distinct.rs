@@ -1,7 +1,8 @@
 //! Counts distinct values: exactly while they are few, by a sketch once they are many.
 //!
-//! The sketch is HyperLogLog (Flajolet, Fusy, Gandouet, Meunier, 2007) over a 64-bit hash, with linear
-//! counting at its low end. With 2^10 registers its standard error is 1.04 / sqrt(1024), about 3.3 %.
+//! The sketch is HyperLogLog (Flajolet, Fusy, Gandouet, Meunier, 2007) over a 64-bit hash, with
+//! linear counting at its low end. With 2^10 registers its standard error is 1.04 / sqrt(1024),
+//! about 3.3 %.
 
 /// Values held exactly: 512 bytes, half the size of the sketch that follows.
 const EXACT_MAX: usize = 64;
@@ -100,9 +101,9 @@ fn estimate(registers: &[u8; REGISTERS]) -> u64 {
     estimate.round() as u64
 }
 
-/// Mixes all bits of `value` (the finaliser of SplitMix64, applied to both halves). It is fixed, since
-/// the same records must give the same counts; someone who makes values collide lowers an estimate
-/// that no decision rests on alone.
+/// Mixes all bits of `value` (the finaliser of SplitMix64, applied to both halves). It is fixed,
+/// since the same records must give the same counts; someone who makes values collide lowers an
+/// estimate that no decision rests on alone.
 fn hash(value: u128) -> u64 {
     mix(mix(value as u64).wrapping_add(0x9e37_79b9_7f4a_7c15) ^ (value >> 64) as u64)
 }

@@ -6,8 +6,8 @@ use std::hash::Hash;
 /// No entry.
 const NONE: usize = usize::MAX;
 
-/// A map of at most `max` entries in the order of their last use. Iteration follows that order, never
-/// the hash, so that results do not depend on it.
+/// A map of at most `max` entries in the order of their last use. Iteration follows that order,
+/// never the hash, so that results do not depend on it.
 #[derive(Debug)]
 pub struct Keyed<K, V> {
     index: HashMap<K, usize>,

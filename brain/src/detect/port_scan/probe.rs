@@ -50,9 +50,12 @@ pub(super) fn judge(flow: &Flow) -> Option<(Side, Outcome)> {
 
 fn tcp(flow: &Flow) -> Option<(Side, Outcome)> {
     let (sent, received) = (flow.egress.tcp_flags, flow.ingress.tcp_flags);
+    // A SYN that came with ACK and met no SYN answers one of an earlier record.
+    let asks =
+        |asked: u8, answered: u8| asked & SYN != 0 && (asked & ACK == 0 || answered & SYN != 0);
     let (we_opened, they_opened) = match flow.direction {
-        Direction::Outgoing => (sent & SYN != 0, false),
-        Direction::Incoming => (false, received & SYN != 0),
+        Direction::Outgoing => (asks(sent, received), false),
+        Direction::Incoming => (false, asks(received, sent)),
         // SYN without ACK opens. A connection that is opened and confirmed within one record shows
         // both flags on both sides; then it is answered, whoever opened it.
         Direction::Unknown => (sent & (SYN | ACK) == SYN, received & (SYN | ACK) == SYN),
@@ -151,6 +154,9 @@ mod tests {
             (Some(SYN | ACK), Some(SYN | RST), Unknown, Some((Victim, Refused))),
             (Some(talk), Some(talk), Incoming, Some((Victim, Answered))),
             (None, Some(RST | ACK), Unknown, Some((Actor, RefusedLate))),
+            (Some(SYN | ACK), None, Outgoing, None),
+            (Some(SYN | ACK), Some(RST), Outgoing, None),
+            (None, Some(SYN | ACK), Outgoing, Some((Actor, Answered))),
             (Some(ACK), Some(ACK), Unknown, None),
             (Some(ACK | RST), Some(ACK), Unknown, None),
         ] {

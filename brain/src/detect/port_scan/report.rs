@@ -15,30 +15,30 @@ use crate::text;
 const SCAN: KindText = KindText {
     name: "Discovery:Host/PortScan",
     guardduty: Some("Recon:EC2/Portscan"),
-    description: "The host probes many ports of an address in a short time. That is how somebody who \
-        has a foothold looks for the next door.",
-    remediation: "Look at the process and who started it. If it is not a scanner that you run, isolate \
-        the host and look at what it reached: answered ports are the next targets.",
+    description: "The host probes many ports of an address in a short time. That is how somebody \
+        who has a foothold looks for the next door.",
+    remediation: "Look at the process and who started it. If it is not a scanner that you run, \
+        isolate the host and look at what it reached: answered ports are the next targets.",
     techniques: &["T1046"],
 };
 
 const SWEEP: KindText = KindText {
     name: "Discovery:Host/PortSweep",
     guardduty: Some("Impact:EC2/PortSweep"),
-    description: "The host probes one port of many addresses in a short time, as somebody does who looks \
-        for hosts with one weakness, or a worm that spreads.",
-    remediation: "Look at the process and who started it. If it is not a scanner or monitor that you \
-        run, isolate the host.",
+    description: "The host probes one port of many addresses in a short time, as somebody does \
+        who looks for hosts with one weakness, or a worm that spreads.",
+    remediation: "Look at the process and who started it. If it is not a scanner or monitor that \
+        you run, isolate the host.",
     techniques: &["T1046"],
 };
 
 const PROBED: KindText = KindText {
     name: "Discovery:Host/PortProbed",
     guardduty: Some("Recon:EC2/PortProbeUnprotectedPort"),
-    description: "An address probes many ports of the host. Hosts that face the internet see this all \
-        day; from inside the network it means that a neighbour looks around.",
-    remediation: "If the source is one of your hosts, look at the scan's finding there. Otherwise check \
-        that only ports that must be reachable are.",
+    description: "An address probes many ports of the host. Hosts that face the internet see this \
+        all day; from inside the network it means that a neighbour looks around.",
+    remediation: "If the source is one of your hosts, look at the scan's finding there. Otherwise \
+        check that only ports that must be reachable are.",
     techniques: &["T1595.001"],
 };
 

@@ -94,8 +94,8 @@ impl Track {
         }
     }
 
-    /// Keeps the first process that is known: a scan is one problem, even when a script starts a new
-    /// program for each probe.
+    /// Keeps the first process that is known: a scan is one problem, even when a script starts a
+    /// new program for each probe.
     fn learn_process(&mut self, process: Option<&Arc<Process>>) {
         if self.process.is_none() {
             self.process = process.map(Process::bounded);

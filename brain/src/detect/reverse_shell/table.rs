@@ -114,8 +114,8 @@ impl Table {
     pub(super) fn close(&mut self, owner: Option<ProcessKey>, connection: &Connection) {
         let (local_port, remote) = (connection.local.port(), connection.remote);
         self.directions.remove(&(local_port, remote));
-        // The last holder of a socket may not be the one that opened it, and then the opener is gone or
-        // goes soon; its entry leaves with it.
+        // The last holder of a socket may not be the one that opened it, and then the opener is
+        // gone or goes soon; its entry leaves with it.
         if let Some(opened) = owner.and_then(|owner| self.opened.get(&owner)) {
             opened.retain(|held| held.local_port != local_port || held.remote != remote);
         }

@@ -150,7 +150,8 @@ fn joined(mut parts: Vec<Condition>, join: fn(Vec<Condition>) -> Condition) -> C
     if parts.len() == 1 { parts.remove(0) } else { join(parts) }
 }
 
-/// Matches a name against a pattern with `*`, remembering only the last one: linear enough for names.
+/// Matches a name against a pattern with `*`, remembering only the last one: linear enough for
+/// names.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n, mut retry) = (0, 0, None);
     while n < name.len() {

@@ -32,8 +32,8 @@ const NAMES: [(&str, Field); 8] = [
 ];
 
 impl Field {
-    /// Returns the field of that name. One that no record can ever fill is an error: read as absent it
-    /// would turn `not` around and switch the rule's meaning.
+    /// Returns the field of that name. One that no record can ever fill is an error: read as absent
+    /// it would turn `not` around and switch the rule's meaning.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
         if let Some((_, field)) = NAMES.iter().find(|(known, _)| *known == name) {
             return Ok(*field);

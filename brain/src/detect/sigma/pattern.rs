@@ -139,8 +139,8 @@ enum Token {
 }
 
 impl Glob {
-    /// Reads Sigma's wildcards. A backslash escapes a wildcard or another backslash; before anything
-    /// else it is itself.
+    /// Reads Sigma's wildcards. A backslash escapes a wildcard or another backslash; before
+    /// anything else it is itself.
     fn parse(text: &str, mut place: Place) -> Self {
         let mut tokens = Vec::new();
         let mut characters = text.chars().peekable();

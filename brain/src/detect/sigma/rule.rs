@@ -18,9 +18,9 @@ const LEVELS: [(&str, f64); 5] =
     [("informational", 1.0), ("low", 3.0), ("medium", 5.0), ("high", 7.5), ("critical", 9.0)];
 
 /// What to do about a rule that does not say so itself.
-const REMEDIATION: &str = "Read the command line and the ancestors of the process. If the command is \
-    not expected on this host, isolate the host and look at what the same user and process did around \
-    that time. If it is, switch the rule off or narrow it.";
+const REMEDIATION: &str = "Read the command line and the ancestors of the process. If the command \
+    is not expected on this host, isolate the host and look at what the same user and process did \
+    around that time. If it is, switch the rule off or narrow it.";
 
 /// Keys at the top of documents that are not plain rules.
 const NOT_A_RULE: [(&str, &str); 3] = [
@@ -270,7 +270,8 @@ mod tests {
     use crate::detect::scenario;
     use crate::record::{Process, events};
 
-    const HEAD: &str = "title: A title, shown\nid: r1\nlevel: high\ntags:\n    - attack.stealth\n    - attack.t1070.003\n\
+    const HEAD: &str = "title: A title, shown\nid: r1\nlevel: high\ntags:\n    \
+        - attack.stealth\n    - attack.t1070.003\n\
         logsource:\n    product: linux\n    category: process_creation\n";
 
     fn compile(rest: &str) -> Result<Arc<Rule>, Problem> {
@@ -292,8 +293,10 @@ mod tests {
 
     #[test]
     fn fields_lists_and_modifiers_combine_as_specified() {
-        let detection = "    a:\n        Image|endswith: [/bash, /sh]\n        CommandLine|contains|all: [one, two]\n    \
-            b:\n        - CommandLine|startswith: 'zed '\n        - CommandLine|re: '^x+$'\n    condition: a or b\n";
+        let detection = "    a:\n        Image|endswith: [/bash, /sh]\n        \
+            CommandLine|contains|all: [one, two]\n    \
+            b:\n        - CommandLine|startswith: 'zed '\n        - CommandLine|re: '^x+$'\n    \
+            condition: a or b\n";
         assert!(matches(detection, "/bin/BASH", "ONE and two"));
         assert!(!matches(detection, "/bin/bash", "one"));
         assert!(!matches(detection, "/bin/zsh", "one two"));
@@ -362,7 +365,8 @@ mod tests {
             (rule.severity.value(), rule.kind.techniques[0].id.as_str()),
             (7.5, "T1070.003")
         );
-        let own = "sakuramori:\n    type: Impact:Host/X\n    guardduty_type: Impact:Runtime/X\n    severity: 8.5\n";
+        let own = "sakuramori:\n    type: Impact:Host/X\n    \
+            guardduty_type: Impact:Runtime/X\n    severity: 8.5\n";
         let rule = compile(&format!("{detection}{own}")).unwrap();
         assert_eq!((rule.kind.name.as_str(), rule.severity.value()), ("Impact:Host/X", 8.5));
         assert!(compile(&format!("{detection}sakuramori:\n    typo: x\n")).is_err());
