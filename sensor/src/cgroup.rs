@@ -118,6 +118,15 @@ pub fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     })
 }
 
+/// Returns the cgroup v2 path of a directory below the hierarchy's mount point.
+pub fn path_below_mount(directory: &Path) -> Option<Vec<u8>> {
+    let mount = cgroup2_mount(&std::fs::read_to_string("/proc/self/mounts").ok()?)?;
+    let directory = directory.canonicalize().ok()?;
+    let relative = directory.strip_prefix(mount).ok()?.as_os_str().as_bytes();
+    // The root has every task, like no scope at all.
+    Some(if relative.is_empty() { Vec::new() } else { [b"/", relative].concat() })
+}
+
 /// Returns the innermost container's id in a cgroup path, as docker, containerd, CRI-O and podman
 /// write it: `/docker/ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `…:cri-containerd:ID`,
 /// `crio-ID`, `libpod-ID.scope/container`, or a bare id below `kubepods`.

@@ -1,5 +1,7 @@
 //! Reads the kernel's rings and maps on time, and hands on what was observed.
 
+use std::cell::RefCell;
+
 use crate::clock::{self, ClockPair};
 use crate::drain::{self, Drain};
 use crate::duty::Duty;
@@ -42,31 +44,32 @@ impl Collector {
         self.tracker.forgotten()
     }
 
-    /// Empties the rings. Cheap when they are empty: it looks at two numbers in shared memory.
-    pub fn poll(&mut self, ledger: &mut Ledger, on: &mut dyn FnMut(Observation)) {
+    /// Empties the rings. The ledger is borrowed only for each count, since what is handed on may be
+    /// given up by a full spool, and that is counted too. Cheap when they are empty: it looks at two numbers in shared memory.
+    pub fn poll(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         let Self { drain, tracker, health, .. } = self;
         let clock = ClockPair::now();
         let drained = drain.records(&mut |record| {
             let (signal, time_ns) = label(&record);
-            ledger.read(signal, 1);
+            ledger.borrow_mut().read(signal, 1);
             health.lag(clock.boot_ns.saturating_sub(time_ns));
             match tracker.record(&record, clock) {
                 Some(observation) => on(observation),
-                None => ledger.used(signal, 1),
+                None => ledger.borrow_mut().used(signal, 1),
             }
         });
-        ledger.undecodable(drained.undecodable);
+        ledger.borrow_mut().undecodable(drained.undecodable);
         self.switch_counting(clock.boot_ns);
     }
 
     /// Reads the counters and brings the ledger up to date.
-    pub fn tick(&mut self, ledger: &mut Ledger, on: &mut dyn FnMut(Observation)) {
+    pub fn tick(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         // Read first: all of it has then been read, lost, or is about to be read.
         let seen = Events::new(self.drain.seen());
         self.poll(ledger, on);
         for flow in self.drain.flows() {
             let observation = self.tracker.flow(&flow, ClockPair::now());
-            ledger.read(Signal::Flow, observation.events);
+            ledger.borrow_mut().read(Signal::Flow, observation.events);
             on(observation);
         }
         if self.duty.is_readable() {
@@ -74,11 +77,11 @@ impl Collector {
             let window_ns = self.duty.take_window(clock.boot_ns);
             for calls in self.drain.syscalls() {
                 let observation = self.tracker.syscalls(&calls, clock, window_ns);
-                ledger.read(Signal::Syscall, observation.events);
+                ledger.borrow_mut().read(Signal::Syscall, observation.events);
                 on(observation);
             }
         }
-        ledger.kernel(seen, &self.drain.faults());
+        ledger.borrow_mut().kernel(seen, &self.drain.faults());
         self.tracker.expire(clock::boot_ns());
     }
 

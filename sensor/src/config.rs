@@ -6,6 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use wire::limits;
 
+use crate::join::{JoinToken, JoinTokenError};
 use crate::probe::{Scope, Settings, SyscallMode, XdpMode};
 use crate::spool;
 
@@ -31,6 +32,8 @@ const FILE_MAX: u64 = 1024 * 1024;
 pub struct Config {
     /// Where the brain listens, `host:port`.
     pub brain_address: String,
+    /// Enrols a host that is not enrolled yet. Never in a file, only given at start.
+    pub join: Option<JoinToken>,
     /// Key, certificate and spool live here.
     pub state_dir: PathBuf,
     /// Overrides the kernel's host name.
@@ -114,6 +117,9 @@ pub enum ConfigError {
         /// What to write instead.
         advice: String,
     },
+    /// The join token is not one.
+    #[error("--join: {0}")]
+    Join(#[from] JoinTokenError),
     /// A value is out of its range.
     #[error("{source_name}: `{key}` is {value}; {advice}")]
     Value {
@@ -212,6 +218,7 @@ impl Config {
         unknown::check(text, path)?;
         let config = Self {
             brain_address: file.brain.address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
+            join: None,
             state_dir: file.brain.state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
             hostname: file.brain.hostname,
             scope: Scope { cgroup: file.scope.cgroup, netns: file.scope.netns },

@@ -12,14 +12,7 @@ pub struct Escaped<'a>(pub &'a [u8]);
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let shown = &self.0[..self.0.len().min(SHOWN_MAX)];
-        for chunk in shown.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                write_char(f, character)?;
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
+        write_all(f, shown)?;
         if shown.len() < self.0.len() {
             f.write_char('…')?;
         }
@@ -39,7 +32,27 @@ impl Display for CommandLine<'_> {
     }
 }
 
-fn write_char(f: &mut Formatter<'_>, character: char) -> Result {
+/// Returns the whole text with the same escapes, for output that programs read.
+pub fn visible(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    // Writing to a string cannot fail.
+    let _ = write_all(&mut text, bytes);
+    text
+}
+
+fn write_all(f: &mut dyn Write, bytes: &[u8]) -> Result {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            write_char(f, character)?;
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_char(f: &mut dyn Write, character: char) -> Result {
     match character {
         '\\' => f.write_str("\\\\"),
         '\n' => f.write_str("\\n"),

@@ -1,38 +1,56 @@
 //! Sakuramori's agent on each host: from the kernel programs' maps to batches that the brain has.
 //!
-//! # Layout
-//! The modules below stand in the order in which data passes them.
+//! # Reading order
+//! The path of the data: [`probe`] attaches the programs, [`drain`] reads what they wrote, [`collect`]
+//! does so on time, [`track`] says who did it (from [`process`], [`owner`], [`cgroup`], [`user`]),
+//! [`convert`] turns the kernel's records into the wire's, [`batch`] cuts them, [`spool`] keeps them,
+//! [`uplink`] sends them. [`ledger`] and [`health`] count along the way. [`app`] builds all of it;
+//! [`doctor`] and [`watch`] are the other commands.
 #![deny(missing_docs)]
 
+pub mod app;
+pub mod cli;
 pub mod config;
-pub mod host;
-pub mod clock;
+pub mod log;
 
 pub mod btf;
 pub mod netns;
 pub mod probe;
 
 pub mod drain;
-pub mod duty;
+
 pub mod collect;
+pub mod duty;
 
 pub mod cgroup;
-pub mod procfs;
-pub mod user;
-pub mod process;
 pub mod owner;
+pub mod process;
+pub mod procfs;
 pub mod track;
+pub mod user;
 
 pub mod convert;
 pub mod observation;
-pub mod ledger;
-pub mod health;
 
 pub mod batch;
-pub mod spool;
 pub mod outbox;
+pub mod spool;
 
 pub mod backoff;
+pub mod enrol;
+pub mod frame;
+pub mod identity;
+pub mod join;
+pub mod uplink;
+
+pub mod clock;
+pub mod health;
+pub mod host;
+pub mod ledger;
+
+pub mod doctor;
+pub mod watch;
 
 mod atomic_file;
 pub mod escape;
+mod systemd;

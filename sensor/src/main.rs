@@ -1,2 +1,44 @@
-//! main
-fn main() {}
+//! `sakuramori-sensor`: flags → configuration → what was asked for → exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use sensor::cli::{Cli, Command};
+use sensor::config::Config;
+use sensor::{app, doctor, log, watch};
+
+/// Exit code of a wrong command line or configuration.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Completions { shell } = cli.command {
+        Cli::print_completions(shell);
+        return ExitCode::SUCCESS;
+    }
+    let config = match cli.configuration() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("sakuramori-sensor: {error}");
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    log::start(config.log_level, config.log_format);
+    match run(cli.command, config) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sakuramori-sensor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, config: Config) -> Result<ExitCode> {
+    match command {
+        Command::Run(_) => app::run(config).map(|()| ExitCode::SUCCESS),
+        Command::Doctor { json, .. } => doctor::run(&config, json),
+        Command::Watch { json, .. } => watch::run(&config, json).map(|()| ExitCode::SUCCESS),
+        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+    }
+}

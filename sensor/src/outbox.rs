@@ -1,7 +1,7 @@
 //! Where finished batches meet the uplink: the spool, the ledger, and who wakes whom. One thread
 //! uses it, so cells suffice; none is held across an await.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::RefCell;
 
 use tokio::sync::Notify;
 use wire::batch::{Lane, Position};
@@ -19,7 +19,8 @@ const REASON_UNENCODABLE: &str = "unencodable";
 #[derive(Debug)]
 pub struct Outbox {
     spool: RefCell<Spool>,
-    ledger: RefCell<Ledger>,
+    /// What became of every event.
+    pub ledger: RefCell<Ledger>,
     arrived: [Notify; 2],
     acknowledged: Notify,
 }
@@ -35,11 +36,6 @@ impl Outbox {
             arrived: Default::default(),
             acknowledged: Notify::new(),
         }
-    }
-
-    /// Returns the ledger.
-    pub fn ledger(&self) -> RefMut<'_, Ledger> {
-        self.ledger.borrow_mut()
     }
 
     /// Returns the epoch of this start.
@@ -78,7 +74,7 @@ impl Outbox {
     /// Notes what the brain has.
     pub fn acknowledge(&self, position: Position) {
         let events = self.spool.borrow_mut().acknowledge(position);
-        self.ledger().deliver(&events);
+        self.ledger.borrow_mut().deliver(&events);
         self.acknowledged.notify_one();
     }
 
@@ -94,11 +90,6 @@ impl Outbox {
         }
     }
 
-    /// Returns whether batches wait for the brain.
-    pub fn is_waiting(&self) -> bool {
-        !self.spool.borrow().is_empty()
-    }
-
     /// Returns how full the spool is.
     pub fn stats(&self) -> SpoolStats {
         self.spool.borrow().stats()
@@ -112,7 +103,7 @@ impl Outbox {
     fn lose(&self, losses: &[Loss]) {
         for (reason, events) in losses {
             tracing::warn!(reason, events = events.total(), "batches were given up");
-            self.ledger().lose(reason, events);
+            self.ledger.borrow_mut().lose(reason, events);
         }
     }
 }

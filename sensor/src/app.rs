@@ -1,0 +1,189 @@
+//! Builds the parts, owns the loop that collects and the one that sends, stops them in order.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use wire::batch::Lane;
+
+use crate::batch::{Batcher, Cut};
+use crate::clock::{self, ClockPair};
+use crate::collect::Collector;
+use crate::config::Config;
+use crate::host::Host;
+use crate::observation::Observation;
+use crate::outbox::Outbox;
+use crate::spool::Spool;
+use crate::systemd;
+use crate::uplink::Uplink;
+
+/// Time between two looks at the rings: the most that a security record waits in the sensor.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Time between two coverage records.
+const COVERAGE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Runs the sensor until it is told to stop.
+pub fn run(config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run_until_signal(&config))
+}
+
+/// Ends on SIGTERM or SIGINT.
+#[derive(Debug)]
+pub struct StopSignal {
+    terminate: Signals,
+    interrupt: Signals,
+}
+
+impl StopSignal {
+    /// Takes the signals over from their default.
+    pub fn new() -> Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for either.
+    pub async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn run_until_signal(config: &Config) -> Result<()> {
+    let mut stop = StopSignal::new()?;
+    make_state_dir(&config.state_dir)?;
+    let host = Host::read(config.hostname.as_deref());
+    let start = clock::start_offset(Some(&config.state_dir), &host.boot_id);
+    let uplink =
+        Uplink { address: config.brain_address.clone(), state_dir: config.state_dir.clone(), host };
+    tokio::select! {
+        enrolled = uplink.enrol(config.join.as_ref()) => enrolled?,
+        () = stop.received() => return Ok(()),
+    }
+    let spool_dir = config.state_dir.join("spool");
+    let now_ns = ClockPair::now().unix_ns;
+    let (spool, carried) = Spool::open(&spool_dir, config.spool_max_bytes, now_ns);
+    let outbox = Outbox::new(spool, &carried);
+    let torn_bytes = outbox.stats().torn_bytes;
+    tracing::info!(events = carried.total(), torn_bytes, "spool of earlier starts taken over");
+    let collector = Collector::start(&config.probe_settings(), scope_path(config))?;
+    log_hooks(&collector);
+    let batcher = Batcher::new(outbox.epoch(), start);
+    let mut pipeline = Pipeline { collector, batcher, outbox: &outbox, forgotten: (0, 0) };
+    let (stopping, stopped) = watch::channel(false);
+    systemd::notify("READY=1");
+    let collect = async {
+        pipeline.run(Duration::from_millis(config.tick_ms), &mut stop).await;
+        systemd::notify("STOPPING=1");
+        // The uplink may have ended already; then there is nobody to tell.
+        let _ = stopping.send(true);
+    };
+    tokio::join!(collect, uplink.run(&outbox, stopped));
+    outbox.close();
+    tracing::info!(spooled_bytes = outbox.stats().bytes, "stopped");
+    Ok(())
+}
+
+/// From the kernel to the outbox.
+struct Pipeline<'a> {
+    collector: Collector,
+    batcher: Batcher,
+    outbox: &'a Outbox,
+    forgotten: (u64, u64),
+}
+
+impl Pipeline<'_> {
+    async fn run(&mut self, tick: Duration, stop: &mut StopSignal) {
+        let mut polls = interval(POLL_INTERVAL);
+        let mut ticks = interval(tick);
+        // The first coverage tells the brain which hooks there are, so it does not wait.
+        let mut coverages = interval_at(Instant::now() + tick, COVERAGE_INTERVAL);
+        for timer in [&mut polls, &mut ticks, &mut coverages] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.received() => break,
+                _ = coverages.tick() => self.cover(),
+                _ = ticks.tick() => self.tick(),
+                _ = polls.tick() => self.poll(),
+            }
+        }
+        // What the kernel has counted until now still goes out.
+        self.tick();
+        self.cover();
+    }
+
+    /// Reads the rings; security records leave at once.
+    fn poll(&mut self) {
+        let Self { collector, batcher, outbox, .. } = self;
+        collector.poll(&outbox.ledger, &mut |observation| offer(batcher, outbox, &observation));
+        self.cut(Lane::Security);
+    }
+
+    /// Reads everything; bulk records leave.
+    fn tick(&mut self) {
+        let Self { collector, batcher, outbox, .. } = self;
+        collector.tick(&outbox.ledger, &mut |observation| offer(batcher, outbox, &observation));
+        self.cut(Lane::Security);
+        self.cut(Lane::Bulk);
+        systemd::notify("WATCHDOG=1");
+    }
+
+    fn cover(&mut self) {
+        let now = ClockPair::now();
+        let hooks = self.collector.hooks().to_vec();
+        let coverage =
+            self.collector.health.coverage(now, &hooks, &mut self.outbox.ledger.borrow_mut());
+        let full = self.batcher.add_coverage(&coverage, now);
+        full.iter().for_each(|cut| self.outbox.push(cut));
+        self.cut(Lane::Bulk);
+        let forgotten = self.collector.forgotten();
+        if forgotten != std::mem::replace(&mut self.forgotten, forgotten) {
+            let (processes, connections) = forgotten;
+            tracing::warn!(processes, connections, "tables were full; the oldest were forgotten");
+        }
+    }
+
+    fn cut(&mut self, lane: Lane) {
+        let cut: Option<Cut> = self.batcher.cut(lane, ClockPair::now());
+        cut.iter().for_each(|cut| self.outbox.push(cut));
+    }
+}
+
+/// Puts an observation into its batch, and a batch that is full into the outbox.
+fn offer(batcher: &mut Batcher, outbox: &Outbox, observation: &Observation) {
+    if let Some(full) = batcher.add(observation, ClockPair::now()) {
+        outbox.push(&full);
+    }
+}
+
+/// The cgroup v2 path of the scope, empty without one.
+pub fn scope_path(config: &Config) -> Vec<u8> {
+    config.scope.cgroup.as_deref().and_then(crate::cgroup::path_below_mount).unwrap_or_default()
+}
+
+fn make_state_dir(state_dir: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(state_dir).with_context(|| {
+        let state_dir = state_dir.display();
+        format!("cannot make the state directory {state_dir}; set brain.state_dir to another")
+    })
+}
+
+fn log_hooks(collector: &Collector) {
+    for hook in collector.hooks() {
+        let reason = crate::health::reason(hook);
+        match &hook.attached {
+            Some(attached) => tracing::info!(hook = hook.name, attached, reason, "attached"),
+            None => tracing::warn!(hook = hook.name, reason, "not attached"),
+        }
+    }
+}

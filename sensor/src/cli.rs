@@ -1,0 +1,186 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::join::JoinToken;
+
+/// Sakuramori's agent: watches this host's processes and packets from inside the kernel.
+///
+/// Exit codes: 0 good, 1 failed, 2 wrong use. Logs go to standard error, data to standard output.
+#[derive(Debug, Parser)]
+#[command(name = "sakuramori-sensor", version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file (TOML); every key is optional.
+    #[arg(long, global = true, value_name = "FILE", help = format!(
+        "Configuration file (TOML); every key is optional [default: {DEFAULT_PATH}, if it exists]"
+    ))]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: collect, and send to the brain.
+    ///
+    /// The first run on a host needs a join token, which `sakuramori-brain token create` prints. Stops
+    /// on SIGTERM or SIGINT after a last flush; what the brain has not got by then waits on disk.
+    Run(RunArgs),
+    /// Show what this kernel allows: every hook, how it is attached, or why not and what is lost.
+    ///
+    /// Attaches everything for a moment and detaches it again. Needs root, but no brain. Exits with 0
+    /// when no required hook is missing.
+    Doctor {
+        /// What is watched.
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// Print one JSON object per line instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show live records on the terminal until Ctrl-C. Needs root, but no brain.
+    ///
+    /// Bytes that could confuse a terminal are shown as visible escapes.
+    Watch {
+        /// What is watched.
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Flags of `run`; each overrides the configuration.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Join token, for a host that is not enrolled yet. Better given as an environment variable: other
+    /// users of the host can see a command line.
+    #[arg(long, value_name = "TOKEN", env = "SAKURAMORI_JOIN", hide_env_values = true)]
+    pub join: Option<String>,
+    /// Where the brain listens, `host:port` (UDP).
+    #[arg(long, value_name = "ADDR")]
+    pub brain: Option<String>,
+    /// Directory for key, certificate and spool.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Name under which the host is shown.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// What is watched.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+}
+
+/// What is watched; each flag overrides the configuration.
+#[derive(Debug, Args)]
+pub struct ScopeArgs {
+    /// Watch only tasks below this cgroup v2 directory.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Watch interfaces and sockets of this network namespace, such as /run/netns/web-1.
+    #[arg(long, value_name = "PATH")]
+    pub netns: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Returns the configuration with the flags in it.
+    pub fn configuration(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref())?;
+        match &self.command {
+            Command::Run(args) => args.apply(&mut config)?,
+            Command::Doctor { scope, .. } | Command::Watch { scope, .. } => {
+                scope.apply(&mut config);
+            }
+            Command::Completions { .. } => {}
+        }
+        config.check("the command line")?;
+        Ok(config)
+    }
+
+    /// Prints a completion script.
+    pub fn print_completions(shell: Shell) {
+        let mut command = Self::command();
+        let name = command.get_name().to_owned();
+        clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
+    }
+}
+
+impl RunArgs {
+    fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
+        config.join = self.join.as_deref().map(JoinToken::parse).transpose()?;
+        if let Some(address) = &self.brain {
+            config.brain_address.clone_from(address);
+        }
+        if let Some(state_dir) = &self.state_dir {
+            config.state_dir.clone_from(state_dir);
+        }
+        if self.hostname.is_some() {
+            config.hostname.clone_from(&self.hostname);
+        }
+        self.scope.apply(config);
+        Ok(())
+    }
+}
+
+impl ScopeArgs {
+    fn apply(&self, config: &mut Config) {
+        if self.cgroup.is_some() {
+            config.scope.cgroup.clone_from(&self.cgroup);
+        }
+        if self.netns.is_some() {
+            config.scope.netns.clone_from(&self.netns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(args: &[&str]) -> Result<Config, ConfigError> {
+        Cli::try_parse_from(args).unwrap().configuration()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_override_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sensor.toml");
+        std::fs::write(&file, "[brain]\naddress='a:1'\nhostname='old'\n").unwrap();
+        let file = file.to_str().unwrap();
+        let config = configuration(&[
+            "sakuramori-sensor",
+            "run",
+            "--config",
+            file,
+            "--hostname",
+            "web-1",
+            "--netns",
+            "/run/netns/web-1",
+        ]);
+        let config = config.unwrap();
+        assert_eq!(
+            (config.brain_address.as_str(), config.hostname.as_deref()),
+            ("a:1", Some("web-1"))
+        );
+        assert!(config.scope.netns.is_some());
+        let error = configuration(&["sakuramori-sensor", "--config", file, "run", "--brain", "x"]);
+        assert!(error.unwrap_err().to_string().starts_with("the command line: `brain.address`"));
+    }
+}

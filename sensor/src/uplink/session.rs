@@ -1,0 +1,117 @@
+//! One session: hello, welcome, a stream per lane, acknowledgements.
+
+use std::time::Duration;
+
+use quinn::{Connection, RecvStream};
+use thiserror::Error;
+use wire::batch::{Lane, Position};
+use wire::control::{Control, Hello, Refusal, Welcome};
+
+use crate::frame::{self, FrameIoError};
+use crate::outbox::Outbox;
+
+/// The security lane's frames go before bulk that waits for the same packets.
+const SECURITY_PRIORITY: i32 = 1;
+/// A brain that takes batches and acknowledges none for so long is stuck; another session may help.
+const ACK_TIME: Duration = Duration::from_secs(60);
+
+/// How long a refusal is waited for after a stream broke.
+const FAREWELL_TIME: Duration = Duration::from_millis(500);
+
+/// Why a session ended.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The connection or what came over it broke.
+    #[error(transparent)]
+    Broken(#[from] FrameIoError),
+    /// The brain said no.
+    #[error("the brain refused the session ({reason}): {message}")]
+    Refused {
+        /// Stable name.
+        reason: String,
+        /// For the operator.
+        message: String,
+    },
+    /// The brain said something that has no place here.
+    #[error("the brain sent a message that has no place in a session")]
+    Unexpected,
+    /// Batches wait and nothing is acknowledged.
+    #[error("the brain has acknowledged nothing for {} s", ACK_TIME.as_secs())]
+    Stuck,
+    /// The certificate is due.
+    #[error("the session ends so that the certificate is renewed")]
+    Renewal,
+}
+
+/// Serves a session until it breaks.
+pub async fn run(
+    connection: &Connection,
+    hello: Hello,
+    outbox: &Outbox,
+) -> Result<(), SessionError> {
+    let epoch = hello.epoch;
+    let opened = connection.open_bi().await;
+    let (mut send, mut control) = opened.map_err(broken)?;
+    frame::write(&mut send, &Control::Hello(hello)).await?;
+    let welcome = match frame::timely(frame::read(&mut control)).await? {
+        Control::Welcome(welcome) => welcome,
+        Control::Refusal(refusal) => return Err(refused(refusal)),
+        _ => return Err(SessionError::Unexpected),
+    };
+    welcomed(outbox, epoch, &welcome);
+    let ended = tokio::select! {
+        ended = send_lane(connection, outbox, Lane::Security) => ended,
+        ended = send_lane(connection, outbox, Lane::Bulk) => ended,
+        ended = acknowledgements(&mut control, outbox) => return ended,
+    };
+    // A brain that refuses says why before it closes; that is worth more than the broken stream.
+    match tokio::time::timeout(FAREWELL_TIME, frame::read(&mut control)).await {
+        Ok(Ok(Control::Refusal(refusal))) => Err(refused(refusal)),
+        _ => ended,
+    }
+}
+
+/// What the brain has is done; everything else goes out anew.
+fn welcomed(outbox: &Outbox, epoch: u64, welcome: &Welcome) {
+    for (lane, seq) in Lane::ALL.into_iter().zip(welcome.durable) {
+        outbox.acknowledge(Position { epoch, lane, seq });
+    }
+    outbox.rewind();
+    tracing::info!(security = welcome.durable[0], bulk = welcome.durable[1], "session begins");
+}
+
+async fn send_lane(
+    connection: &Connection,
+    outbox: &Outbox,
+    lane: Lane,
+) -> Result<(), SessionError> {
+    let mut stream = connection.open_uni().await.map_err(broken)?;
+    if lane == Lane::Security {
+        stream.set_priority(SECURITY_PRIORITY).map_err(broken)?;
+    }
+    loop {
+        let frame = outbox.next(lane).await;
+        stream.write_all(&frame).await.map_err(broken)?;
+    }
+}
+
+async fn acknowledgements(control: &mut RecvStream, outbox: &Outbox) -> Result<(), SessionError> {
+    loop {
+        // Coverage goes out every few seconds, so there is always something to acknowledge.
+        let answer = tokio::time::timeout(ACK_TIME, frame::read(control)).await;
+        let message = answer.map_err(|_| SessionError::Stuck)??;
+        match message {
+            Control::Ack(ack) => outbox.acknowledge(ack.position),
+            Control::Refusal(refusal) => return Err(refused(refusal)),
+            _ => return Err(SessionError::Unexpected),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> SessionError {
+    SessionError::Refused { reason: refusal.reason, message: refusal.message }
+}
+
+fn broken(error: impl std::fmt::Display) -> SessionError {
+    FrameIoError::Stream(error.to_string()).into()
+}
