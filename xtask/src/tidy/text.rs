@@ -212,6 +212,8 @@ fn places(file: &File, problems: &mut Vec<Problem>) {
 mod tests {
     use super::*;
 
+    const NONE: [usize; 0] = [];
+
     /// Returns the lines of `text`, below an opening comment, at which there are problems.
     fn lines(path: &str, text: &str) -> Vec<usize> {
         let text = format!("//! A file.\n{text}");
@@ -232,20 +234,20 @@ mod tests {
         let wide = "x".repeat(101);
         assert_eq!(lines("a.rs", &format!("// {wide}")), [1]);
         assert_eq!(lines("a.rs", &format!("let a = {wide};")), [1]);
-        assert_eq!(lines("a.rs", &format!("let a = \"{wide}\";")), []);
-        assert_eq!(lines("a.rs", &format!("// https://{wide}")), []);
-        assert_eq!(lines("a.rs", &format!("// {}", "é".repeat(97))), []);
-        assert_eq!(lines("a.md", &wide), []);
+        assert_eq!(lines("a.rs", &format!("let a = \"{wide}\";")), NONE);
+        assert_eq!(lines("a.rs", &format!("// https://{wide}")), NONE);
+        assert_eq!(lines("a.rs", &format!("// {}", "é".repeat(97))), NONE);
+        assert_eq!(lines("a.md", &wide), NONE);
     }
 
     #[test]
     fn unfinished_code_is_found_in_code_only() {
         assert_eq!(lines("a.rs", "todo!();\nx(\"todo!()\");\ndbg!(x);"), [1, 3]);
-        assert_eq!(lines("a.rs", "my_todo!(); // dbg!"), []);
+        assert_eq!(lines("a.rs", "my_todo!(); // dbg!"), NONE);
         let mark = MARKS[0].0.to_owned() + MARKS[0].1;
         assert_eq!(lines("a.rs", &format!("// {mark}: x\nf(\"{mark}\");")), [1]);
         assert_eq!(lines("a.ts", &format!("// {mark}: x")), [1]);
-        assert_eq!(lines("a.md", &mark), []);
+        assert_eq!(lines("a.md", &mark), NONE);
     }
 
     #[test]
@@ -253,25 +255,25 @@ mod tests {
         assert_eq!(lines("a.rs", "#[allow(dead_code)]\n#![allow(x)]\nallow(x);"), [1, 2]);
         assert_eq!(lines("a.rs", "#[cfg_attr(test, allow(dead_code))]\nf(a, allow(x));"), [1]);
         assert_eq!(lines("a.rs", "#[expect(dead_code)]\nx.expect(\"y\")"), [1]);
-        assert_eq!(lines("a.rs", "#[expect(\n    dead_code,\n    reason = \"x\"\n)]"), []);
-        assert_eq!(lines("a.rs", "#[rust_embed(x)]\n#[allow_missing = true]"), []);
+        assert_eq!(lines("a.rs", "#[expect(\n    dead_code,\n    reason = \"x\"\n)]"), NONE);
+        assert_eq!(lines("a.rs", "#[rust_embed(x)]\n#[allow_missing = true]"), NONE);
     }
 
     #[test]
     fn tests_run_and_say_what_they_expect() {
         assert_eq!(lines("a.rs", "#[ignore]\n#[ignore = \"slow\"]\n#[should_panic(x)]"), [1, 2, 3]);
-        assert_eq!(lines("a.rs", "let ignore = [ignore];"), []);
+        assert_eq!(lines("a.rs", "let ignore = [ignore];"), NONE);
     }
 
     #[test]
     fn every_unsafe_place_has_its_reason() {
         assert_eq!(lines("a.rs", "unsafe { x() }"), [1]);
-        assert_eq!(lines("a.rs", "// SAFETY: x.\nunsafe { x() }\nf(\"unsafe {\")"), []);
+        assert_eq!(lines("a.rs", "// SAFETY: x.\nunsafe { x() }\nf(\"unsafe {\")"), NONE);
         assert_eq!(lines("a.rs", "unsafe impl A for B {}"), [1]);
         assert_eq!(lines("a.rs", "unsafe extern \"C\" {\n}"), [1]);
-        assert_eq!(lines("a.rs", "/// # Safety\n/// X.\n#[inline]\npub unsafe fn f() {}"), []);
+        assert_eq!(lines("a.rs", "/// # Safety\n/// X.\n#[inline]\npub unsafe fn f() {}"), NONE);
         assert_eq!(lines("a.rs", "/// # Safety\nfn g() {}\npub unsafe fn f() {}"), [3]);
-        assert_eq!(lines("a.rs", "type F = unsafe fn(u8);\n#[unsafe(no_mangle)]"), []);
+        assert_eq!(lines("a.rs", "type F = unsafe fn(u8);\n#[unsafe(no_mangle)]"), NONE);
         let far = format!("// SAFETY: x.\n{}unsafe {{ x() }}", "\n".repeat(REASON_LINES));
         assert_eq!(lines("a.rs", &far), [REASON_LINES + 2]);
     }
@@ -279,18 +281,18 @@ mod tests {
     #[test]
     fn only_tests_import_everything() {
         assert_eq!(lines("a.rs", "use super::*;"), [1]);
-        assert_eq!(lines("a.rs", "#[cfg(test)]\nmod tests {\n    use super::*;\n}"), []);
-        assert_eq!(lines("a/tests.rs", "use super::*;"), []);
+        assert_eq!(lines("a.rs", "#[cfg(test)]\nmod tests {\n    use super::*;\n}"), NONE);
+        assert_eq!(lines("a/tests.rs", "use super::*;"), NONE);
     }
 
     #[test]
     fn the_tree_names_no_machine() {
         for (start, end, _) in PLACES {
             assert_eq!(lines("a.md", &format!("see `{start}{end}x`")), [1], "{start}");
-            assert_eq!(lines("Cargo.lock", &format!("{start}{end}x")), []);
-            assert_eq!(lines("policies/a.yml", &format!("{start}{end}x")), []);
+            assert_eq!(lines("Cargo.lock", &format!("{start}{end}x")), NONE);
+            assert_eq!(lines("policies/a.yml", &format!("{start}{end}x")), NONE);
         }
         let (start, end, _) = PLACES[0];
-        assert_eq!(lines("a.md", &format!("net{start}{end}x")), []);
+        assert_eq!(lines("a.md", &format!("net{start}{end}x")), NONE);
     }
 }
