@@ -66,13 +66,15 @@ fn roots(tree: &Tree, folder: &str, manifest: &str) -> Vec<String> {
     let by_convention = tree.rust().map(|(file, _)| &file.path).filter(|path| {
         path.strip_prefix(folder).is_some_and(|inside| {
             let parts: Vec<&str> = inside.split('/').collect();
-            match parts.as_slice() {
-                ["build.rs"] | ["src", "lib.rs" | "main.rs"] => true,
-                ["src", "bin", _] | ["src", "bin", _, "main.rs"] => true,
-                ["tests" | "benches" | "examples", _] => true,
-                ["tests" | "benches" | "examples", _, "main.rs"] => true,
-                _ => false,
-            }
+            matches!(
+                parts.as_slice(),
+                ["build.rs"]
+                    | ["src", "lib.rs" | "main.rs"]
+                    | ["src", "bin", _]
+                    | ["src", "bin", _, "main.rs"]
+                    | ["tests" | "benches" | "examples", _]
+                    | ["tests" | "benches" | "examples", _, "main.rs"]
+            )
         })
     });
     named.filter(|path| path.ends_with(".rs")).chain(by_convention.cloned()).collect()

@@ -128,7 +128,8 @@ fn unsafe_reasons(file: &File, source: &Source, problems: &mut Vec<Problem>) {
         let Some(is_fn) = places.find_map(|kind| kind) else { continue };
         let first = line.saturating_sub(1 + REASON_LINES);
         let near = comments[first..line].iter().any(|comment| comment.contains("SAFETY:"));
-        if !near && !(is_fn && documented(&comments, &code, line)) {
+        let reasoned = near || (is_fn && documented(&comments, &code, line));
+        if !reasoned {
             let what = "`unsafe` without `// SAFETY:` above; say why this is sound here";
             problems.push(Problem::new(&file.path, line, what));
         }
