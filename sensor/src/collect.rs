@@ -3,13 +3,19 @@
 use std::cell::RefCell;
 
 use crate::clock::{self, ClockPair};
-use crate::drain::{self, Drain};
+use crate::convert::{self, Event};
+use crate::drain::Drain;
 use crate::duty::Duty;
 use crate::health::Health;
 use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
 use crate::probe::{HookReport, ProbeError, Probes, Settings};
 use crate::track::Tracker;
+
+/// A record is in its ring at most so long after its time was taken.
+const SETTLE_NS: u64 = 2_000_000;
+/// Events for which room is kept between polls.
+const HELD_KEPT: usize = 256;
 
 /// The attached programs and everything that is known from them.
 #[derive(Debug)]
@@ -18,6 +24,8 @@ pub struct Collector {
     probes: Probes,
     tracker: Tracker,
     duty: Duty,
+    /// Events that were read and not yet handed on.
+    held: Vec<Event>,
     /// Lag and cost.
     pub health: Health,
 }
@@ -31,7 +39,8 @@ impl Collector {
         let now = ClockPair::now();
         tracker.seed(now.boot_ns);
         let duty = Duty::new(settings.syscalls);
-        Ok(Self { drain, probes, tracker, duty, health: Health::new(now) })
+        let health = Health::new(now);
+        Ok(Self { drain, probes, tracker, duty, held: Vec::new(), health })
     }
 
     /// Returns what became of each hook.
@@ -44,25 +53,17 @@ impl Collector {
         self.tracker.forgotten()
     }
 
-    /// Empties the rings. The ledger is borrowed only for each count, since what is handed on may be
-    /// given up by a full spool, and that is counted too. Cheap when they are empty: it looks at two numbers in shared memory.
+    /// Empties the rings and hands on what happened, in order of time. The ledger is borrowed only for
+    /// each count, since what is handed on may be given up by a full spool, and that counts too.
+    /// Cheap when the rings are empty: it looks at two numbers in shared memory.
     pub fn poll(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
-        let Self { drain, tracker, health, .. } = self;
         let clock = ClockPair::now();
-        let drained = drain.records(&mut |record| {
-            let (signal, time_ns) = label(&record);
-            ledger.borrow_mut().read(signal, 1);
-            health.lag(clock.boot_ns.saturating_sub(time_ns));
-            match tracker.record(&record, clock) {
-                Some(observation) => on(observation),
-                None => ledger.borrow_mut().used(signal, 1),
-            }
-        });
-        ledger.borrow_mut().undecodable(drained.undecodable);
+        self.read(ledger, clock);
+        self.hand_on(ledger, clock.boot_ns.saturating_sub(SETTLE_NS), on);
         self.switch_counting(clock.boot_ns);
     }
 
-    /// Reads the counters and brings the ledger up to date.
+    /// Reads the counters as well, and brings the ledger up to date.
     pub fn tick(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         // Read first: all of it has then been read, lost, or is about to be read.
         let seen = Events::new(self.drain.seen());
@@ -85,20 +86,52 @@ impl Collector {
         self.tracker.expire(clock::boot_ns());
     }
 
+    /// Ticks for the last time: nothing is held back.
+    pub fn finish(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
+        self.tick(ledger, on);
+        self.hand_on(ledger, u64::MAX, on);
+    }
+
+    fn read(&mut self, ledger: &RefCell<Ledger>, clock: ClockPair) {
+        let Self { drain, held, .. } = self;
+        let mut unknown = 0;
+        let drained = drain.records(&mut |record| match convert::event(&record, clock) {
+            Some(event) => {
+                ledger.borrow_mut().read(event.signal, 1);
+                held.push(event);
+            }
+            None => unknown += 1,
+        });
+        ledger.borrow_mut().undecodable(drained.undecodable + unknown);
+    }
+
+    /// Hands on what happened until a moment. A fork and the execution that follows it come through
+    /// different rings, so records are put in order; those of the last moment wait, since an
+    /// earlier one may still be on its way.
+    fn hand_on(
+        &mut self,
+        ledger: &RefCell<Ledger>,
+        until_ns: u64,
+        on: &mut dyn FnMut(Observation),
+    ) {
+        self.held.sort_by_key(|event| event.head.time_ns);
+        let settled = self.held.partition_point(|event| event.head.time_ns <= until_ns);
+        for event in self.held.drain(..settled) {
+            let signal = event.signal;
+            self.health.lag(clock::boot_ns().saturating_sub(event.head.time_ns));
+            match self.tracker.event(event) {
+                Some(observation) => on(observation),
+                None => ledger.borrow_mut().used(signal, 1),
+            }
+        }
+        // After a storm the memory is given back.
+        self.held.shrink_to(HELD_KEPT);
+    }
+
     fn switch_counting(&mut self, now_ns: u64) {
         let Some(on) = self.duty.switch(now_ns) else { return };
         if let Err(error) = self.probes.set_syscall_counting(on) {
             tracing::warn!(on, %error, "cannot switch the counting of system calls");
         }
-    }
-}
-
-fn label(record: &drain::Record<'_>) -> (Signal, u64) {
-    match record {
-        drain::Record::Exec(view) => (Signal::Exec, view.header.time_ns),
-        drain::Record::Fork(fork) => (Signal::Fork, fork.header.time_ns),
-        drain::Record::Exit(exit) => (Signal::Exit, exit.header.time_ns),
-        drain::Record::Socket(socket) => (Signal::Socket, socket.header.time_ns),
-        drain::Record::Module(module) => (Signal::Module, module.header.time_ns),
     }
 }

@@ -10,7 +10,8 @@ use wire::record::{
 };
 
 use crate::clock::ClockPair;
-use crate::drain::ExecView;
+use crate::drain::{self, ExecView};
+use crate::ledger::Signal;
 use crate::observation::Record;
 use crate::owner::{Owner, TCP, Tuple};
 use crate::process::{Key, Process};
@@ -52,8 +53,66 @@ pub struct Head {
     pub uid: u32,
 }
 
-/// Converts what every record has.
-pub fn head(header: &abi::Header) -> Head {
+/// What a ring record says, owned, so that records of both rings can be put in order of time.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Who and when.
+    pub head: Head,
+    /// In whose ledger it counts.
+    pub signal: Signal,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A program was executed; the process is as it is afterwards.
+    Exec(Box<(Process, Exec)>),
+    /// A process was created by another.
+    Fork {
+        /// The new process.
+        child: Key,
+        /// Who created it.
+        parent: Key,
+    },
+    /// A process ended.
+    Exit(Exit),
+    /// A TCP socket changed its state.
+    Socket(Box<(Tuple, SocketChange, Connection)>),
+    /// A kernel module was loaded.
+    Module(Record),
+}
+
+/// Converts a ring record; `None` for an event that this build does not know.
+pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
+    let (header, signal, what) = match record {
+        drain::Record::Exec(view) => {
+            (&view.header, Signal::Exec, What::Exec(Box::new(exec(view, clock))))
+        }
+        drain::Record::Fork(record) => {
+            let child = Key::new(record.header.tgid, record.header.start_ns);
+            let parent = Key::new(record.parent_tgid, record.parent_start_ns);
+            (&record.header, Signal::Fork, What::Fork { child, parent })
+        }
+        drain::Record::Exit(record) => {
+            let time_ns = clock.unix(record.header.time_ns);
+            let exit = Exit { time_ns, process: ProcessRef::default(), code: record.code };
+            (&record.header, Signal::Exit, What::Exit(exit))
+        }
+        drain::Record::Socket(record) => {
+            (&record.header, Signal::Socket, What::Socket(Box::new(socket(record, clock)?)))
+        }
+        drain::Record::Module(record) => {
+            let name = until_nul(&record.name).to_vec();
+            let module = Record::Module { time_ns: clock.unix(record.header.time_ns), name };
+            (&record.header, Signal::Module, What::Module(module))
+        }
+    };
+    Some(Event { head: head(header), signal, what })
+}
+
+fn head(header: &abi::Header) -> Head {
     Head {
         process: (header.tgid != 0).then(|| Key::new(header.tgid, header.start_ns)),
         time_ns: header.time_ns,
@@ -63,7 +122,7 @@ pub fn head(header: &abi::Header) -> Head {
 }
 
 /// Converts an execution. The process lacks what the kernel does not say: user name and cgroup.
-pub fn exec(view: &ExecView<'_>, clock: ClockPair) -> (Process, Exec) {
+fn exec(view: &ExecView<'_>, clock: ClockPair) -> (Process, Exec) {
     let header = &view.header;
     let parent = Key::new(view.parent_tgid, view.parent_start_ns);
     let process = Process {
@@ -88,18 +147,6 @@ pub fn exec(view: &ExecView<'_>, clock: ClockPair) -> (Process, Exec) {
     (process, exec)
 }
 
-/// Returns the child and the parent of a fork.
-pub fn fork(record: &abi::Fork) -> (Key, Key) {
-    let child = Key::new(record.header.tgid, record.header.start_ns);
-    (child, Key::new(record.parent_tgid, record.parent_start_ns))
-}
-
-/// Converts the end of a process.
-pub fn exit(record: &abi::Exit, clock: ClockPair) -> Exit {
-    let time_ns = clock.unix(record.header.time_ns);
-    Exit { time_ns, process: ProcessRef::default(), code: record.code }
-}
-
 /// What a socket's change of state means for the table of owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketChange {
@@ -116,7 +163,7 @@ pub enum SocketChange {
 }
 
 /// Converts a socket's change of state; `None` for one that this build does not know.
-pub fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketChange, Connection)> {
+fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketChange, Connection)> {
     let process = head(&record.header).process;
     let owner = |direction| Owner { process, direction };
     let (event, change) = match record.event {
@@ -154,12 +201,6 @@ pub fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketCh
         remote_port: record.remote_port,
     };
     Some((tuple, change, connection))
-}
-
-/// Converts a module load.
-pub fn module(record: &abi::Module, clock: ClockPair) -> Record {
-    let name = until_nul(&record.name).to_vec();
-    Record::Module { time_ns: clock.unix(record.header.time_ns), name }
 }
 
 /// Converts a flow's counters, and says what they suggest about who opened it.

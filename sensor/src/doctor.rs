@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cgroup;
 use crate::config::Config;
+use crate::health::is_needless;
 use crate::host::Host;
 use crate::probe::{HookReport, OBJECT_EMBEDDED, Probes};
 
@@ -110,11 +111,14 @@ fn table(
 }
 
 fn hook_lines(text: &mut String, hook: &HookReport, width: usize) {
-    let how = hook.attached.as_deref().or(hook.error.as_deref()).unwrap_or("not attached");
+    let needless = is_needless(hook);
+    let how = hook.attached.as_deref().or(hook.error.as_deref());
+    let how = how.or(hook.stands_in.as_deref().filter(|_| needless)).unwrap_or("not attached");
     let (name, signal, state) = (hook.name, hook.signal, state(hook));
     let _ = writeln!(text, "  {name:<width$}  {signal:<8}  {state:<9}  {how}");
     let lost = hook.lost.filter(|_| hook.attached.is_none());
-    let notes = [("why", hook.stands_in.as_deref()), ("lost", lost)];
+    let why = hook.stands_in.as_deref().filter(|_| !needless);
+    let notes = [("why", why), ("lost", lost)];
     for (label, note) in notes {
         if let Some(note) = note {
             let _ = writeln!(text, "  {:<width$}  {:<8}  {:<9}    {label}: {note}", "", "", "");
@@ -123,6 +127,9 @@ fn hook_lines(text: &mut String, hook: &HookReport, width: usize) {
 }
 
 fn state(hook: &HookReport) -> &'static str {
+    if is_needless(hook) {
+        return "no need";
+    }
     match (&hook.attached, &hook.stands_in, hook.required) {
         (Some(_), None, _) => "ok",
         (Some(_), Some(_), _) => "stands in",

@@ -60,8 +60,16 @@ impl Health {
 }
 
 fn hook(report: &HookReport) -> [String; 3] {
-    let attached = report.attached.clone().unwrap_or_default();
+    let attached = match is_needless(report) {
+        true => "not needed".to_owned(),
+        false => report.attached.clone().unwrap_or_default(),
+    };
     [report.name.to_owned(), attached, reason(report)]
+}
+
+/// Returns whether nothing is lost without the hook: what it would see cannot happen here.
+pub fn is_needless(report: &HookReport) -> bool {
+    report.attached.is_none() && report.error.is_none() && report.lost.is_none()
 }
 
 /// Returns why a hook is not attached, or what stands in for it; empty when all is well.

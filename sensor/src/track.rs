@@ -8,11 +8,10 @@ use wire::record::process_flag;
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;
-use crate::convert::{self, Head, SocketChange};
-use crate::drain;
+use crate::convert::{self, Event, Head, SocketChange, What};
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record};
-use crate::owner::Owners;
+use crate::owner::{Owners, Tuple};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
 use crate::user::Users;
@@ -55,44 +54,42 @@ impl Tracker {
         }
     }
 
-    /// Takes a ring record in. Returns what there is to report: a fork is only remembered.
-    pub fn record(&mut self, record: &drain::Record<'_>, clock: ClockPair) -> Option<Observation> {
-        match record {
-            drain::Record::Exec(view) => {
-                let (process, exec) = convert::exec(view, clock);
-                let process = self.executed(process, convert::head(&view.header));
-                Some(self.observed(Some(process), Signal::Exec, Record::Exec(exec)))
+    /// Takes an event in. Returns what there is to report: a fork is only remembered.
+    pub fn event(&mut self, event: Event) -> Option<Observation> {
+        let Event { head, signal, what } = event;
+        let (process, record) = match what {
+            What::Exec(executed) => {
+                let (process, exec) = *executed;
+                (Some(self.executed(process, head)), Record::Exec(exec))
             }
-            drain::Record::Fork(fork) => {
-                let (child, parent) = convert::fork(fork);
-                self.forked(child, parent, convert::head(&fork.header));
-                None
+            What::Fork { child, parent } => {
+                self.forked(child, parent, head);
+                return None;
             }
-            drain::Record::Exit(exit) => {
-                let head = convert::head(&exit.header);
+            What::Exit(exit) => {
                 let process = self.actor(head);
                 if let Some(key) = head.process {
                     self.processes.end(key, head.time_ns);
                 }
-                Some(self.observed(process, Signal::Exit, Record::Exit(convert::exit(exit, clock))))
+                (process, Record::Exit(exit))
             }
-            drain::Record::Socket(socket) => {
-                let head = convert::head(&socket.header);
-                let (tuple, change, connection) = convert::socket(socket, clock)?;
-                let process = self.actor(head);
-                match change {
-                    SocketChange::Opened(owner) => self.owners.opened(tuple, owner, head.time_ns),
-                    SocketChange::Failed(owner) => self.owners.failed(tuple, owner, head.time_ns),
-                    SocketChange::Closed => self.owners.closed(&tuple, head.time_ns),
-                    SocketChange::Listening => self.owners.listening(&tuple, head.process),
-                    SocketChange::NotListening => self.owners.not_listening(&tuple),
-                }
-                Some(self.observed(process, Signal::Socket, Record::Connection(connection)))
+            What::Socket(changed) => {
+                let (tuple, change, connection) = *changed;
+                self.socket_changed(tuple, change, head);
+                (self.actor(head), Record::Connection(connection))
             }
-            drain::Record::Module(module) => {
-                let process = self.actor(convert::head(&module.header));
-                Some(self.observed(process, Signal::Module, convert::module(module, clock)))
-            }
+            What::Module(module) => (self.actor(head), module),
+        };
+        Some(self.observed(process, signal, record))
+    }
+
+    fn socket_changed(&mut self, tuple: Tuple, change: SocketChange, head: Head) {
+        match change {
+            SocketChange::Opened(owner) => self.owners.opened(tuple, owner, head.time_ns),
+            SocketChange::Failed(owner) => self.owners.failed(tuple, owner, head.time_ns),
+            SocketChange::Closed => self.owners.closed(&tuple, head.time_ns),
+            SocketChange::Listening => self.owners.listening(&tuple, head.process),
+            SocketChange::NotListening => self.owners.not_listening(&tuple),
         }
     }
 

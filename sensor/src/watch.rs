@@ -13,6 +13,7 @@ use crate::collect::Collector;
 use crate::config::Config;
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::observation::{Observation, Record};
 
 mod json;
 mod line;
@@ -38,14 +39,16 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut text = String::new();
-        let mut show = |observation| match as_json {
-            true => json::write(&mut text, &observation, start),
-            false => line::write(&mut text, &observation),
+        let mut calls = Vec::new();
+        let mut show = |observation: Observation| match (as_json, &observation.record) {
+            (true, _) => json::write(&mut text, &observation, start),
+            (false, Record::Syscalls(_)) => calls.push(observation),
+            (false, _) => line::write(&mut text, &observation),
         };
         let last = tokio::select! {
             biased;
             () = stop.received() => {
-                collector.tick(&ledger, &mut show);
+                collector.finish(&ledger, &mut show);
                 true
             }
             _ = ticks.tick() => {
@@ -57,6 +60,7 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
                 false
             }
         };
+        line::write_calls(&mut text, &calls);
         match std::io::stdout().write_all(text.as_bytes()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written.context("cannot write records")?,

@@ -5,7 +5,7 @@ use sensor_abi::record as abi;
 use sensor_abi::syscall::SyscallKey;
 
 use super::*;
-use crate::drain::ExecView;
+use crate::drain::{self, ExecView};
 
 const SECOND: u64 = 1_000_000_000;
 const CLOCK: ClockPair = ClockPair { boot_ns: 100 * SECOND, unix_ns: 1_000 * SECOND };
@@ -15,6 +15,10 @@ const PID: u32 = 5_000_000;
 fn header(kind: u32, pid: u32, start_s: u64) -> abi::Header {
     let (time_ns, start_ns) = (50 * SECOND, start_s * SECOND);
     abi::Header { kind, tgid: pid, time_ns, start_ns, cgroup_id: u64::MAX, tid: pid, uid: 0 }
+}
+
+fn take(tracker: &mut Tracker, record: drain::Record<'_>) -> Option<Observation> {
+    tracker.event(convert::event(&record, CLOCK).unwrap())
 }
 
 fn exec(tracker: &mut Tracker, pid: u32, parent: u32, path: &str) -> Observation {
@@ -32,7 +36,7 @@ fn exec(tracker: &mut Tracker, pid: u32, parent: u32, path: &str) -> Observation
         path: path.into(),
         args: b"sh\0-c\0id\0",
     };
-    tracker.record(&drain::Record::Exec(view), CLOCK).unwrap()
+    take(tracker, drain::Record::Exec(view)).unwrap()
 }
 
 fn fork(tracker: &mut Tracker, pid: u32, parent: u32) {
@@ -42,7 +46,7 @@ fn fork(tracker: &mut Tracker, pid: u32, parent: u32) {
         parent_tgid: parent,
         reserved: 0,
     };
-    assert!(tracker.record(&drain::Record::Fork(&fork), CLOCK).is_none());
+    assert!(take(tracker, drain::Record::Fork(&fork)).is_none());
 }
 
 fn socket(tracker: &mut Tracker, pid: u32, event: u8, ports: (u16, u16)) -> Observation {
@@ -57,7 +61,7 @@ fn socket(tracker: &mut Tracker, pid: u32, event: u8, ports: (u16, u16)) -> Obse
         event,
         reserved: 0,
     };
-    tracker.record(&drain::Record::Socket(&socket), CLOCK).unwrap()
+    take(tracker, drain::Record::Socket(&socket)).unwrap()
 }
 
 fn flow(tracker: &mut Tracker, ports: (u16, u16)) -> Observation {
@@ -107,7 +111,7 @@ fn the_lineage_outlives_the_parent() {
     let mut header = header(abi::kind::EXIT, PID, 1);
     header.time_ns = 40 * SECOND;
     let exit = abi::Exit { header, code: 0, reserved: 0 };
-    let ended = tracker.record(&drain::Record::Exit(&exit), CLOCK).unwrap();
+    let ended = take(&mut tracker, drain::Record::Exit(&exit)).unwrap();
     let Record::Exit(record) = &ended.record else { panic!("{ended:?}") };
     assert_eq!(record.time_ns, 940 * SECOND);
     let observation = exec(&mut tracker, PID + 1, PID, "/bin/sh");

@@ -1,10 +1,12 @@
 //! A record as one line for people. Every byte that an attacker may have chosen is escaped.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use wire::record::{
-    Address, Connection, Exec, Flow, connection_event, direction, process_flag, stdio_kind,
+    Address, Connection, Exec, Flow, Syscalls, connection_event, direction, process_flag,
+    stdio_kind,
 };
 
 use super::time_of_day;
@@ -12,6 +14,9 @@ use crate::doctor::size;
 use crate::escape::{CommandLine, Escaped};
 use crate::observation::{Observation, Record};
 use crate::process::Process;
+
+/// Processes whose system calls are told; `--json` has all of them.
+const CALLERS_SHOWN: usize = 5;
 
 /// Appends the line.
 pub fn write(text: &mut String, observation: &Observation) {
@@ -34,6 +39,38 @@ pub fn write(text: &mut String, observation: &Observation) {
     let time = time_of_day(time_ns);
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{time} {kind:<8} {:<22} {what}", name(process));
+}
+
+/// Appends a line for each of the processes that made most system calls, and one for the others.
+pub fn write_calls(text: &mut String, calls: &[Observation]) {
+    let mut by_process: HashMap<String, Vec<&Syscalls>> = HashMap::new();
+    for observation in calls {
+        let Record::Syscalls(record) = &observation.record else { continue };
+        let process = observation.lineage.first().map(|process| &**process);
+        by_process.entry(name(process)).or_default().push(record);
+    }
+    let total = |records: &[&Syscalls]| records.iter().map(|record| record.count).sum::<u64>();
+    let mut busiest: Vec<_> = by_process.iter().map(|(n, r)| (total(r), n, r)).collect();
+    busiest.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    for (count, name, records) in busiest.iter().take(CALLERS_SHOWN) {
+        let Some(most) = records.iter().max_by_key(|record| record.count) else { continue };
+        let (time, window_s) = (time_of_day(most.time_ns), most.window_ns as f64 / 1e9);
+        let _ = writeln!(
+            text,
+            "{time} {:<8} {name:<22} {count} calls in {window_s:.1} s, {} of them number {}",
+            "syscalls", most.count, most.number
+        );
+    }
+    let others = busiest.get(CALLERS_SHOWN..).unwrap_or_default();
+    if let (Some((_, _, records)), count) = (others.first(), others.len()) {
+        let time = time_of_day(records[0].time_ns);
+        let calls: u64 = others.iter().map(|(calls, _, _)| calls).sum();
+        let _ = writeln!(
+            text,
+            "{time} {:<8} {:<22} {calls} calls by {count} other processes",
+            "syscalls", "-"
+        );
+    }
 }
 
 /// A process by name and pid, `-` when not known.
