@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{delete, get, post};
-use axum::Router;
 use tokio::sync::Semaphore;
 use tower_http::timeout::TimeoutLayer;
 
@@ -181,7 +181,9 @@ pub fn router(context: Arc<Context>) -> Router {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, error::ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| error::ApiError::internal("a task panicked"))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| error::ApiError::internal("a task panicked"))
 }
 
 /// Events of the live stream that wait to be sent.

@@ -83,7 +83,8 @@ impl App {
         let ca = Arc::new(Ca::open(&data.join("ca"), started_ns)?);
         let policy = load_policies(&config)?;
         let core = tokio::task::spawn_blocking({
-            let (config, metrics, board) = (config.clone(), Arc::clone(&metrics), Arc::clone(&board));
+            let (config, metrics, board) =
+                (config.clone(), Arc::clone(&metrics), Arc::clone(&board));
             move || Core::restore(&config, &policy, metrics, board)
         });
         let core = core.await.context("the restore panicked")??;
@@ -105,7 +106,8 @@ impl App {
         let listener = listen(config.http.listen)?;
         let http = listener.local_addr()?;
         let secure = !http.ip().is_loopback();
-        let (setup_link, secrets) = secrets(&data, &store, &console_url(http, secure), config.http.setup_link)?;
+        let (setup_link, secrets) =
+            secrets(&data, &store, &console_url(http, secure), config.http.setup_link)?;
         let parts = api::Parts {
             store: Arc::clone(&store),
             fleet,
@@ -181,7 +183,10 @@ impl App {
     /// Asks the engine how far it is.
     pub async fn progress(&self) -> Result<Progress> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Input::Query(reply)).await.map_err(|_| anyhow!("the engine has ended"))?;
+        self.requests
+            .send(Input::Query(reply))
+            .await
+            .map_err(|_| anyhow!("the engine has ended"))?;
         answer.await.context("the engine has ended")
     }
 
@@ -263,7 +268,11 @@ impl Core {
         let checkpointed = writer.checkpointed();
         let channels = engine::Channels { logged, requests: request_receiver, checkpointed };
         let writer = thread("journal", async move { writer.run().await.map_err(Into::into) })?;
-        let engine = thread("engine", async move { engine::run(engine, channels).await.map_err(Into::into) })?;
+        let engine =
+            thread(
+                "engine",
+                async move { engine::run(engine, channels).await.map_err(Into::into) },
+            )?;
         Ok(Self { store, fleet, journal, writer, engine, requests })
     }
 }
@@ -300,7 +309,8 @@ fn load_policies(config: &Config) -> Result<PolicySet> {
         None => PolicySet::embedded(),
         Some(dir) => PolicySet::load(dir).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow!("{}", errors.join("; ")).context(format!("failed to load policies from {}", dir.display()))
+            anyhow!("{}", errors.join("; "))
+                .context(format!("failed to load policies from {}", dir.display()))
         })?,
     };
     for error in &policy.errors {
@@ -315,7 +325,8 @@ fn load_policies(config: &Config) -> Result<PolicySet> {
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| format!("failed to listen on {address}/tcp"))?;
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("failed to listen on {address}/tcp"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -331,7 +342,8 @@ fn serve_http(
     let secure = context.secure;
     let service = api::router(context).into_make_service_with_connect_info::<SocketAddr>();
     if !secure {
-        let server = axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HTTP_HEAD_TIME);
+        let server =
+            axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HTTP_HEAD_TIME);
         return Ok(tokio::spawn(server.serve(service)));
     }
     let mut names = vec![wire::BRAIN_NAME.to_owned(), "localhost".to_owned()];

@@ -87,7 +87,9 @@ impl Ca {
         let stored = |source| CaError::Stored { path: dir.to_owned(), source };
         let (key, pem) = match (file::read(&key_path)?, file::read(&certificate_path)?) {
             (Some(key), Some(pem)) => {
-                let text = |bytes| String::from_utf8(bytes).map_err(|_| stored(rcgen::Error::CouldNotParseKeyPair));
+                let text = |bytes| {
+                    String::from_utf8(bytes).map_err(|_| stored(rcgen::Error::CouldNotParseKeyPair))
+                };
                 (KeyPair::from_pem(&text(key)?).map_err(stored)?, text(pem)?)
             }
             // The key is written first and is useless without the certificate, so a crash between
@@ -129,7 +131,12 @@ impl Ca {
     }
 
     /// Makes a key and a certificate for the brain, for QUIC or for HTTP.
-    pub fn server(&self, names: &[String], addresses: &[IpAddr], now_ns: u64) -> Result<ServerIdentity, CaError> {
+    pub fn server(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+        now_ns: u64,
+    ) -> Result<ServerIdentity, CaError> {
         let key = KeyPair::generate().map_err(CaError::Sign)?;
         let mut params = CertificateParams::new(names.to_vec()).map_err(CaError::Sign)?;
         params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
@@ -146,7 +153,8 @@ impl Ca {
     /// Issues a certificate for the key that signed `request`. Nothing else of the request is used.
     pub fn issue(&self, id: SensorId, request: &[u8], now_ns: u64) -> Result<Issued, CaError> {
         let request = CertificateSigningRequestDer::from(request);
-        let request = CertificateSigningRequestParams::from_der(&request).map_err(CaError::Request)?;
+        let request =
+            CertificateSigningRequestParams::from_der(&request).map_err(CaError::Request)?;
         let mut params = CertificateParams::default();
         let uri = id.uri().try_into().map_err(CaError::Sign)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
@@ -188,7 +196,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 fn generate(now_ns: u64) -> Result<(KeyPair, String), CaError> {
     let key = KeyPair::generate().map_err(CaError::Sign)?;
     let mut params = CertificateParams::default();
-    name_and_span(&mut params, "Sakuramori fleet CA", now_ns, CA_LIFETIME);
+    // Each fleet's authority has its own name, so that a certificate of another fleet is told from a
+    // forged one.
+    let name = format!("Sakuramori fleet CA {}", crate::identity::hex(&rand::random::<[u8; 4]>()));
+    name_and_span(&mut params, &name, now_ns, CA_LIFETIME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key).map_err(CaError::Sign)?;
@@ -205,7 +216,8 @@ fn name_and_span(params: &mut CertificateParams, name: &str, now_ns: u64, lifeti
 
 fn pem_to_der(pem: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
     use rustls::pki_types::pem::PemObject;
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| rcgen::Error::CouldNotParseCertificate)
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| rcgen::Error::CouldNotParseCertificate)
 }
 
 #[cfg(test)]

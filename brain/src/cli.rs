@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -91,7 +91,13 @@ struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Server {
     /// Address of the brain.
-    #[arg(long, value_name = "URL", env = "SAKURAMORI_SERVER", default_value = "http://127.0.0.1:8080", global = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SAKURAMORI_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        global = true
+    )]
     server: String,
     /// Data directory of the brain, for its token and certificate.
     #[arg(long, value_name = "DIR", env = "SAKURAMORI_DATA", default_value = DATA_DEFAULT, global = true)]
@@ -202,7 +208,7 @@ fn serve(flags: Serve) -> Result<()> {
     runtime()?.block_on(async {
         let mut stop = Signals::new()?;
         let mut app = App::start(config).await?;
-        announce(&app)?;
+        announce(&app);
         let result = loop {
             tokio::select! {
                 error = app.failed() => break Err(error),
@@ -224,14 +230,17 @@ async fn reload(app: &App) {
 }
 
 /// Says where things are. Scripts read these lines, so their form is fixed.
-fn announce(app: &App) -> Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "quic listening on {}", app.quic_address())?;
-    writeln!(out, "console at {}", app.console_url())?;
+fn announce(app: &App) {
+    let mut lines =
+        format!("quic listening on {}\nconsole at {}\n", app.quic_address(), app.console_url());
     if let Some(link) = app.setup_link() {
-        writeln!(out, "set-up link: {link}")?;
+        lines.push_str(&format!("set-up link: {link}\n"));
     }
-    out.flush().context("failed to write to standard output")
+    let mut out = io::stdout().lock();
+    // In one piece, and nobody has to read it: sensors are served either way.
+    if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "nobody reads where the brain listens");
+    }
 }
 
 impl Serve {

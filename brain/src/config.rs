@@ -202,7 +202,8 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|message| ConfigError::Content { path: path.to_owned(), message })
+        Self::parse(&text)
+            .map_err(|message| ConfigError::Content { path: path.to_owned(), message })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -217,18 +218,25 @@ impl Config {
 
     /// Checks values that the types cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |key, message: &str| Err(ConfigError::Value { key, message: message.to_owned() });
+        let refuse =
+            |key, message: &str| Err(ConfigError::Value { key, message: message.to_owned() });
         if !(1.0..=10.0).contains(&self.notify.min_severity) {
             return refuse("notify.min_severity", "a severity lies between 1.0 and 10.0");
         }
         if self.notify.max_per_minute == 0 {
-            return refuse("notify.max_per_minute", "it must be at least 1; leave out slack_webhook to send nothing");
+            return refuse(
+                "notify.max_per_minute",
+                "it must be at least 1; leave out slack_webhook to send nothing",
+            );
         }
         if self.journal.segment_bytes < 64 * 1024 {
             return refuse("journal.segment_bytes", "it must be at least 65536");
         }
         if self.journal.max_bytes < 2 * self.journal.segment_bytes {
-            return refuse("journal.max_bytes", "it must hold at least two segments (journal.segment_bytes)");
+            return refuse(
+                "journal.max_bytes",
+                "it must hold at least two segments (journal.segment_bytes)",
+            );
         }
         if self.limits.connections == 0 {
             return refuse("limits.connections", "it must be at least 1");
@@ -256,7 +264,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        let error = Config::parse("[ingest]\nlisten = \"127.0.0.1:7443\"\nlisten_on = 1\n").unwrap_err();
+        let error =
+            Config::parse("[ingest]\nlisten = \"127.0.0.1:7443\"\nlisten_on = 1\n").unwrap_err();
         assert!(error.starts_with("line 3: unknown field `listen_on`"), "{error}");
         let error = Config::parse("[http]\nlisten = \"nowhere\"").unwrap_err();
         assert!(error.starts_with("line 2: "), "{error}");
@@ -264,7 +273,11 @@ mod tests {
 
     #[test]
     fn values_that_make_no_sense_are_refused() {
-        let wrong = ["[notify]\nmin_severity = 0.0", "[journal]\nmax_bytes = 1", "[limits]\nconnections = 0"];
+        let wrong = [
+            "[notify]\nmin_severity = 0.0",
+            "[journal]\nmax_bytes = 1",
+            "[limits]\nconnections = 0",
+        ];
         for text in wrong {
             assert!(Config::parse(text).unwrap().check().is_err(), "{text}");
         }

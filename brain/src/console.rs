@@ -41,7 +41,8 @@ pub async fn file(request: Request) -> Response {
 fn answer(path: &str, file: &EmbeddedFile, asked: &HeaderMap) -> Response {
     let tag = format!("\"{}\"", crate::identity::hex(&file.metadata.sha256_hash()));
     let cache = if path.starts_with(HASHED) { FOREVER } else { ASK_AGAIN };
-    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
+    let known =
+        asked.get(header::IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -99,6 +100,10 @@ mod tests {
 
     #[test]
     fn the_stand_in_needs_nothing_that_the_policy_forbids() {
-        assert!(!STAND_IN.contains("<script") && !STAND_IN.contains("<style") && !STAND_IN.contains("style="));
+        assert!(
+            !STAND_IN.contains("<script")
+                && !STAND_IN.contains("<style")
+                && !STAND_IN.contains("style=")
+        );
     }
 }

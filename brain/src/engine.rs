@@ -277,7 +277,9 @@ impl Engine {
     fn take_decision(&mut self, index: u64, received_ns: u64, json: &[u8]) {
         match serde_json::from_slice(json) {
             Ok(decision) => self.take(Input::Decision { index, received_ns, decision }),
-            Err(error) => tracing::error!(index, %error, "a decision of the journal cannot be read"),
+            Err(error) => {
+                tracing::error!(index, %error, "a decision of the journal cannot be read")
+            }
         }
     }
 

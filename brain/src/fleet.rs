@@ -156,7 +156,7 @@ struct Offset {
 impl Offset {
     fn add(&mut self, host_ns: u64, now_ns: u64) {
         let offset = host_ns.cast_signed().saturating_sub(now_ns.cast_signed());
-        if now_ns.saturating_sub(self.since_ns) > OFFSET_SPAN_NS {
+        if self.since_ns == 0 || now_ns.saturating_sub(self.since_ns) > OFFSET_SPAN_NS {
             *self = Self { best_ns: offset, since_ns: now_ns };
         }
         self.best_ns = self.best_ns.max(offset);
@@ -238,9 +238,8 @@ impl Fleet {
 
     /// Returns what has changed since it was last asked for, to be stored.
     pub fn take_changed(&self) -> Vec<(String, Vec<u8>)> {
-        let changed = std::mem::take(
-            &mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let changed =
+            std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
         let hosts = self.read();
         let json = |id| serde_json::to_vec(hosts.get(id)?).ok();
         changed.iter().filter_map(|id| Some((id.to_string(), json(id)?))).collect()
@@ -289,7 +288,11 @@ fn take_report(
     let shown = |id: StrId| text::visible_cut(batch.strings.bytes(id), FACT_MAX);
     let filled = |id: StrId| Some(shown(id)).filter(|text| !text.is_empty());
     coverage.hooks = (report.hooks.iter())
-        .map(|h| Hook { name: shown(h.name), attached: filled(h.attached), reason: filled(h.reason) })
+        .map(|h| Hook {
+            name: shown(h.name),
+            attached: filled(h.attached),
+            reason: filled(h.reason),
+        })
         .collect();
     for line in &report.ledger {
         let signal = ledger_name(batch.strings.bytes(line.signal));
@@ -361,7 +364,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let fleet = Fleet::new(Vec::new(), Arc::clone(&metrics));
         let id = SensorId([1; 16]);
-        let report = batch(&[("exec", "seen", 5), ("exec", "delivered", 3), ("exec", "ring_full", 2)]);
+        let report =
+            batch(&[("exec", "seen", 5), ("exec", "delivered", 3), ("exec", "ring_full", 2)]);
         fleet.observe(id, &report, 4 * SECOND_NS);
         fleet.observe(id, &report, 5 * SECOND_NS);
         assert_eq!(fleet.losses(), [("exec".to_owned(), "ring_full".to_owned(), 4)]);

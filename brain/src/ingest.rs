@@ -126,7 +126,8 @@ impl Ingest {
     pub fn bind(listen: SocketAddr, shared: Shared) -> Result<Self, IngestError> {
         let failed = |source| IngestError::Listen { address: listen, source };
         let server = tls::server_config(&shared, clock::now_ns())?;
-        let endpoint = gate::endpoint(listen, server, Arc::clone(&shared.metrics)).map_err(failed)?;
+        let endpoint =
+            gate::endpoint(listen, server, Arc::clone(&shared.metrics)).map_err(failed)?;
         let address = endpoint.local_addr().map_err(failed)?;
         Ok(Self { endpoint, address, shared: Arc::new(shared) })
     }
@@ -188,7 +189,9 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
         Err(refused) => return note(&shared, from, &refused),
     };
     let result = match tls::protocol(&connection) {
-        Some(protocol) if protocol == wire::ALPN_SESSION => session::run(&shared, &connection).await,
+        Some(protocol) if protocol == wire::ALPN_SESSION => {
+            session::run(&shared, &connection).await
+        }
         Some(protocol) if protocol == wire::ALPN_ENROL => enrol::run(&shared, &connection).await,
         // rustls has refused every other protocol already.
         _ => Err(Refused::new("no_common_protocol", "the protocol is not known")),

@@ -183,7 +183,13 @@ impl Opened {
             let expected = self.next_index;
             if let Some((from, to)) = broken.take() {
                 let records = entry.index.saturating_sub(expected);
-                self.damages.push(Damage { path: summary.path.clone(), from, to, first: expected, records });
+                self.damages.push(Damage {
+                    path: summary.path.clone(),
+                    from,
+                    to,
+                    first: expected,
+                    records,
+                });
             }
             self.note(&entry, &mut summary);
         }
@@ -278,7 +284,8 @@ impl Opened {
         let (commands, receiver) = mpsc::channel(APPENDS_MAX);
         let places = Arc::new(self.places);
         let journal = Journal { commands, places: Arc::clone(&places) };
-        let log = writer::Log::open(self.dir, self.segments, self.next_index, settings, places, metrics)?;
+        let log =
+            writer::Log::open(self.dir, self.segments, self.next_index, settings, places, metrics)?;
         Ok((journal, Writer::new(log, receiver, engine)))
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -201,8 +201,16 @@ impl Metrics {
         r.register("detector_panics", "Contained panics of detectors", panics);
         let evictions = self.detector_evictions.clone();
         r.register("detector_evictions", "Detector state given up at a limit", evictions);
-        r.register("findings_evicted", "Findings given up at a limit", self.findings_evicted.clone());
-        r.register("checkpoint_index", "Journal index of the last checkpoint", self.checkpoint.clone());
+        r.register(
+            "findings_evicted",
+            "Findings given up at a limit",
+            self.findings_evicted.clone(),
+        );
+        r.register(
+            "checkpoint_index",
+            "Journal index of the last checkpoint",
+            self.checkpoint.clone(),
+        );
         r.register("store_rebuilt", "Corrupt state stores built anew", self.store_rebuilt.clone());
         r.register("notifications", "Notifications by outcome", self.notifications.clone());
         r.register("http_responses", "HTTP answers by class", self.http.clone());
@@ -265,9 +273,9 @@ pub struct Latency {
 
 impl Default for Latency {
     fn default() -> Self {
-        let mut histogram = Histogram::new(2).unwrap_or_else(|_| unreachable!("2 digits are valid"));
         // A fixed range keeps the array small; values beyond it are recorded as its end.
-        histogram.auto(true);
+        let histogram = Histogram::new_with_max(LATENCY_MAX_US, 2)
+            .unwrap_or_else(|_| unreachable!("an hour and 2 digits are valid"));
         Self { histogram: Mutex::new(histogram), quantiles: Family::default() }
     }
 }
@@ -325,7 +333,8 @@ mod tests {
             metrics.lose(&format!("s{n}"), "x", 1);
         }
         let text = metrics.render().unwrap();
-        let lines = text.lines().filter(|l| l.starts_with("sakuramori_sensor_records_lost")).count();
+        let lines =
+            text.lines().filter(|l| l.starts_with("sakuramori_sensor_records_lost")).count();
         assert_eq!(lines, LOSS_LABELS_MAX + 1);
         assert!(text.contains("{signal=\"other\",reason=\"other\"} 872"));
     }

@@ -153,7 +153,8 @@ impl Notifier {
             if rest.len() > 0 && self.is_last_permit() {
                 let all: Vec<_> = std::iter::once(finding).chain(rest).collect();
                 self.wait_for_permit(stop).await;
-                self.send(slack::digest(&all, self.webhook.console()), &all, "digested", stop).await;
+                self.send(slack::digest(&all, self.webhook.console()), &all, "digested", stop)
+                    .await;
                 return;
             }
             self.wait_for_permit(stop).await;

@@ -56,7 +56,8 @@ impl<K: Hash + Eq + Copy> RateLimit<K> {
         let (burst, per_second) = (self.burst, self.per_second);
         // A full bucket and a forgotten one behave alike.
         self.buckets.retain(|_, bucket| filled(*bucket, now_ns, burst, per_second) < burst);
-        let oldest = self.buckets.iter().min_by_key(|(_, bucket)| bucket.at_ns).map(|(key, _)| *key);
+        let oldest =
+            self.buckets.iter().min_by_key(|(_, bucket)| bucket.at_ns).map(|(key, _)| *key);
         if self.buckets.len() >= KEYS_MAX
             && let Some(key) = oldest
         {

@@ -64,7 +64,8 @@ type Cursor = (u64, FindingId);
 
 fn read_cursor(text: &str) -> Result<Cursor, ApiError> {
     let parts = text.split_once('.').and_then(|(time, id)| Some((time.parse().ok()?, id)));
-    let (time, id) = parts.ok_or_else(|| ApiError::bad_request("`after` is not a cursor of this list."))?;
+    let (time, id) =
+        parts.ok_or_else(|| ApiError::bad_request("`after` is not a cursor of this list."))?;
     Ok((time, FindingId(id.to_owned())))
 }
 
@@ -89,9 +90,9 @@ fn page(context: &Context, query: &Query, after: Option<&Cursor>, limit: usize) 
     findings.retain(|finding| query.wants(finding));
     let total = findings.len();
     findings.sort_unstable_by(|a, b| (b.last_ns, &b.id).cmp(&(a.last_ns, &a.id)));
-    let rest = findings.iter().skip_while(|f| {
-        after.is_some_and(|(time, id)| (f.last_ns, &f.id) >= (*time, id))
-    });
+    let rest = findings
+        .iter()
+        .skip_while(|f| after.is_some_and(|(time, id)| (f.last_ns, &f.id) >= (*time, id)));
     let mut shown: Vec<&Arc<Finding>> = rest.take(limit + 1).collect();
     let more = shown.len() > limit;
     shown.truncate(limit);
@@ -108,7 +109,8 @@ pub(super) async fn one(
     State(context): State<Arc<Context>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let finding = context.board.get(&FindingId(id)).ok_or_else(|| ApiError::not_found("finding"))?;
+    let finding =
+        context.board.get(&FindingId(id)).ok_or_else(|| ApiError::not_found("finding"))?;
     Ok(Json(view::finding(&finding)))
 }
 
@@ -147,7 +149,8 @@ pub(super) async fn decide(
     let shared = Arc::clone(&context);
     let target = id.0.clone();
     let detail = text::visible_str(&format!("{state}: {note}"));
-    blocking(move || shared.store.audit.record(&caller.user, "finding.decide", &target, &detail)).await??;
+    blocking(move || shared.store.audit.record(&caller.user, "finding.decide", &target, &detail))
+        .await??;
     // The engine takes it in a moment later; the answer shows what it made of it.
     while let Some(now) = context.board.get(&id) {
         if now.history.last() != before.history.last() {

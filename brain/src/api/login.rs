@@ -65,9 +65,11 @@ pub(super) async fn setup(
     let shared = Arc::clone(&context);
     let made = blocking(move || shared.store.users.create_first(&user, &password, now_ns)).await?;
     let user = made.map_err(|error| match error {
-        UserError::Exists => {
-            ApiError::new(StatusCode::CONFLICT, "already_set_up", "The first account has been made already; log in.")
-        }
+        UserError::Exists => ApiError::new(
+            StatusCode::CONFLICT,
+            "already_set_up",
+            "The first account has been made already; log in.",
+        ),
         UserError::Value(message) => ApiError::bad_request(message),
         other => ApiError::internal(other),
     })?;
@@ -95,9 +97,9 @@ pub(super) async fn login(
 
 fn check_rate(context: &Context, from: IpAddr, now_ns: u64) -> Result<(), ApiError> {
     let result = context.failed_logins().check(from, now_ns);
-    result.and_then(|()| context.take_login(now_ns)).map_err(|wait_ns| {
-        ApiError::too_many("Too many attempts; wait a moment.", wait_ns)
-    })
+    result
+        .and_then(|()| context.take_login(now_ns))
+        .map_err(|wait_ns| ApiError::too_many("Too many attempts; wait a moment.", wait_ns))
 }
 
 async fn begin(

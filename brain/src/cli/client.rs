@@ -25,12 +25,16 @@ impl Brain {
         app::install_provider();
         let path = server.token_file.clone().unwrap_or_else(|| server.data.join("cli.token"));
         let token = std::fs::read_to_string(&path).with_context(|| {
-            format!("failed to read {}; name the brain's data directory with --data", path.display())
+            format!(
+                "failed to read {}; name the brain's data directory with --data",
+                path.display()
+            )
         })?;
         let mut builder = Client::builder().no_proxy();
         if server.server.starts_with("https://") {
             let path = app::ca_file(&server.data);
-            let pem = std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+            let pem = std::fs::read(&path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
             builder = builder.tls_certs_only([Certificate::from_pem(&pem)?]);
         }
         let base = server.server.trim_end_matches('/').to_owned();
@@ -87,7 +91,11 @@ pub(super) async fn token(command: TokenCommand, server: &Server) -> Result<()> 
         TokenCommand::Create { role, uses, ttl, json } => {
             let body = json!({"role": role, "uses": uses, "ttl_seconds": ttl});
             let token = brain.call(Method::POST, "tokens", Some(body)).await?;
-            if json { print_lines([&token]) } else { print(&format!("{}\n", text(&token["token"]))) }
+            if json {
+                print_lines([&token])
+            } else {
+                print(&format!("{}\n", text(&token["token"])))
+            }
         }
         TokenCommand::List { json } => {
             let answer = brain.call(Method::GET, "tokens", None).await?;
@@ -95,7 +103,9 @@ pub(super) async fn token(command: TokenCommand, server: &Server) -> Result<()> 
             if json {
                 return print_lines(tokens);
             }
-            let row = |t: &Value| ["id", "role", "uses_left", "expires"].map(|key| text(&t[key])).to_vec();
+            let row = |t: &Value| {
+                ["id", "role", "uses_left", "expires"].map(|key| text(&t[key])).to_vec()
+            };
             let rows: Vec<_> = tokens.iter().map(row).collect();
             print(&table::render(&["ID", "ROLE", "USES LEFT", "EXPIRES"], &rows))
         }
@@ -128,9 +138,17 @@ pub(super) async fn findings(flags: &Findings) -> Result<()> {
         return print_lines(&findings);
     }
     let row = |f: &Value| {
-        let severity = format!("{:.1} {}", f["severity"].as_f64().unwrap_or(0.0), text(&f["severity_label"]));
+        let severity =
+            format!("{:.1} {}", f["severity"].as_f64().unwrap_or(0.0), text(&f["severity_label"]));
         let name = text(&f["host"]["name"]);
-        vec![severity, name, text(&f["type"]), text(&f["count"]), text(&f["last_seen"]), text(&f["title"])]
+        vec![
+            severity,
+            name,
+            text(&f["type"]),
+            text(&f["count"]),
+            text(&f["last_seen"]),
+            text(&f["title"]),
+        ]
     };
     let rows: Vec<_> = findings.iter().map(row).collect();
     print(&table::render(&["SEVERITY", "HOST", "TYPE", "COUNT", "LAST SEEN", "TITLE"], &rows))
@@ -170,7 +188,9 @@ pub(super) async fn host(command: HostCommand, server: &Server) -> Result<()> {
         [one] => text(&one["id"]),
         more => bail!("{} hosts are called {host}; name one by its id", more.len()),
     };
-    let revoked = brain.call(Method::POST, &format!("hosts/{}/revoke", segment(&id)?), Some(json!({}))).await?;
+    let revoked = brain
+        .call(Method::POST, &format!("hosts/{}/revoke", segment(&id)?), Some(json!({})))
+        .await?;
     if json {
         return print_lines([&revoked]);
     }
@@ -178,7 +198,9 @@ pub(super) async fn host(command: HostCommand, server: &Server) -> Result<()> {
 }
 
 fn list<'a>(answer: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
-    answer[key].as_array().ok_or_else(|| anyhow!("the brain's answer has no {key}; are both of one version?"))
+    answer[key]
+        .as_array()
+        .ok_or_else(|| anyhow!("the brain's answer has no {key}; are both of one version?"))
 }
 
 /// Refuses ids that would lead to another path.

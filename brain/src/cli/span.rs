@@ -21,7 +21,10 @@ mod tests {
 
     #[test]
     fn units_count() {
-        assert_eq!([seconds("90s"), seconds("2m"), seconds("24h"), seconds("7d")], [Ok(90), Ok(120), Ok(86400), Ok(604800)]);
+        assert_eq!(
+            [seconds("90s"), seconds("2m"), seconds("24h"), seconds("7d")],
+            [Ok(90), Ok(120), Ok(86400), Ok(604800)]
+        );
         for wrong in ["", "h", "5", "5w", "-1h", "1é", "99999999999999999999d"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }

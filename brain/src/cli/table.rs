@@ -6,8 +6,10 @@ const CELL_MAX: usize = 80;
 /// Returns a table with aligned columns; the last one is not padded.
 pub(super) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|c| cut(c)).collect()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(&head)
+        .chain(rows)
+        .map(|row| row.iter().map(|c| cut(c)).collect())
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -38,7 +40,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["a".to_owned(), "long name".to_owned()], vec!["bcd".to_owned(), "x".repeat(99)]];
+        let rows = vec![
+            vec!["a".to_owned(), "long name".to_owned()],
+            vec!["bcd".to_owned(), "x".repeat(99)],
+        ];
         let text = render(&["ID", "NAME"], &rows);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..2], ["ID   NAME", "a    long name"]);

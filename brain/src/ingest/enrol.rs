@@ -84,7 +84,9 @@ async fn decide(
         Some(id) if request.token.is_empty() => renew(&shared_too, id, &request, now_ns),
         _ => join(&shared_too, &request, now_ns),
     });
-    let result = enrolled.await.unwrap_or_else(|_| Err(Refused::new("internal", "the brain failed to enrol")));
+    let result = enrolled
+        .await
+        .unwrap_or_else(|_| Err(Refused::new("internal", "the brain failed to enrol")));
     if result.is_err() {
         let _ = shared.failed_enrolments().take(from, now_ns);
     }
@@ -102,7 +104,9 @@ fn join(shared: &Shared, request: &EnrolRequest, now_ns: u64) -> Result<EnrolRep
     metrics::count(&shared.metrics.enrolled, "joined");
     let detail = crate::text::visible_str(&request.hostname);
     let token = crate::identity::hex(&secret.id);
-    if let Err(error) = shared.store.audit.record(&format!("token {token}"), "host.enrol", &id.to_string(), &detail) {
+    if let Err(error) =
+        shared.store.audit.record(&format!("token {token}"), "host.enrol", &id.to_string(), &detail)
+    {
         tracing::error!(%error, "an enrolment is missing in the audit log");
     }
     shared.board.show_host(id);

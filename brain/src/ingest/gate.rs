@@ -56,7 +56,9 @@ impl fmt::Debug for Gate {
 
 impl Gate {
     fn look(&self, datagram: &[u8]) {
-        if let Some(reason) = fault(datagram, |id| self.ids.validate(&ConnectionId::new(id)).is_ok()) {
+        if let Some(reason) =
+            fault(datagram, |id| self.ids.validate(&ConnectionId::new(id)).is_ok())
+        {
             self.metrics.refuse(reason);
         }
     }
@@ -68,9 +70,9 @@ fn fault(datagram: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Option<&'static st
     let (&first, rest) = datagram.split_first()?;
     let is_long = first & 0x80 != 0;
     if !is_long {
-        let fixed = first & 0x40 != 0;
+        // The next bit used to tell QUIC from the rest, and is random now (RFC 9287).
         let id = rest.get(..CONNECTION_ID_LEN);
-        return if fixed && id.is_some_and(is_ours) { None } else { Some("not_quic") };
+        return if id.is_some_and(is_ours) { None } else { Some("not_quic") };
     }
     let Some(version) = rest.first_chunk() else { return Some("not_quic") };
     if u32::from_be_bytes(*version) != QUIC_V1 {
@@ -78,7 +80,7 @@ fn fault(datagram: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Option<&'static st
     }
     // Packet type 0 is Initial, the only one that opens a connection.
     let is_initial = first & 0x30 == 0;
-    if first & 0x40 == 0 || (is_initial && datagram.len() < INITIAL_MIN) {
+    if is_initial && datagram.len() < INITIAL_MIN {
         return Some("not_quic");
     }
     None
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(fault(&[0x41]), Some("not_quic"));
         assert_eq!(fault(&[0x41, 7, 7, 7, 7, 7, 7, 7, 7, 0]), None);
         assert_eq!(fault(&[0x41, 8, 7, 7, 7, 7, 7, 7, 7, 0]), Some("not_quic"));
-        assert_eq!(fault(&[0x01, 7, 7, 7, 7, 7, 7, 7, 7, 0]), Some("not_quic"));
+        assert_eq!(fault(&[0x01, 7, 7, 7, 7, 7, 7, 7, 7, 0]), None);
         assert_eq!(fault(&long(0xc0, 1, 1200)), None);
         assert_eq!(fault(&long(0xc0, 1, 1199)), Some("not_quic"));
         assert_eq!(fault(&long(0xe0, 1, 60)), None);

@@ -13,13 +13,15 @@ pub(super) struct Refused {
 }
 
 /// TLS alerts (RFC 8446, section 6) that a handshake fails with, and what they mean here.
-const ALERTS: [(u8, &str); 8] = [
+const ALERTS: [(u8, &str); 9] = [
     (42, "bad_certificate"),
     (43, "bad_certificate"),
     (44, "revoked_certificate"),
     (45, "expired_certificate"),
     (46, "bad_certificate"),
     (48, "unknown_ca"),
+    // A signature that does not fit: of the certificate, or of whoever shows it.
+    (51, "bad_certificate"),
     (116, "no_client_certificate"),
     (120, "no_common_protocol"),
 ];
@@ -45,9 +47,7 @@ impl Refused {
     /// The connection ended; that is no refusal unless the peer broke the protocol.
     pub(super) fn lost(error: &ConnectionError) -> Option<Self> {
         match error {
-            ConnectionError::TransportError(e) => {
-                Some(Self::new("quic_protocol", e.to_string()))
-            }
+            ConnectionError::TransportError(e) => Some(Self::new("quic_protocol", e.to_string())),
             _ => None,
         }
     }

@@ -36,7 +36,10 @@ struct Pending {
 /// Serves a session until it ends; a broken rule is an error.
 pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result<(), Refused> {
     let Some(id) = tls::sensor_id(connection) else {
-        return Err(Refused::new("no_client_certificate", "a session needs a client certificate; enrol first"));
+        return Err(Refused::new(
+            "no_client_certificate",
+            "a session needs a client certificate; enrol first",
+        ));
     };
     let number = shared.connection_number();
     let Some((mut control, receive, hello)) = begin(connection).await? else { return Ok(()) };
@@ -179,17 +182,17 @@ async fn acknowledge(control: &mut SendStream, batch: Pending) -> Result<(), Ref
             frame::write(control, &Control::Ack(Ack { position: batch.position })).await;
             Ok(())
         }
-        Ok(Appended::Failed) => {
-            Err(Refused::new("journal_failed", "the brain cannot write its journal; it takes no batches until it can"))
-        }
+        Ok(Appended::Failed) => Err(Refused::new(
+            "journal_failed",
+            "the brain cannot write its journal; it takes no batches until it can",
+        )),
         // The writer has ended: the brain is shutting down, and the batch stays with the sensor.
         Err(_) => Ok(()),
     }
 }
 
 async fn say_farewell(control: &mut SendStream, refused: &Refused) {
-    let refusal =
-        Refusal { reason: refused.reason.to_owned(), message: refused.message.clone() };
+    let refusal = Refusal { reason: refused.reason.to_owned(), message: refused.message.clone() };
     let farewell = async {
         if frame::write(control, &Control::Refusal(refusal)).await && control.finish().is_ok() {
             let _ = control.stopped().await;

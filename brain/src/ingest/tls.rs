@@ -10,7 +10,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
 };
 use x509_parser::extensions::GeneralName;
 
@@ -135,8 +136,12 @@ impl ClientCertVerifier for FleetVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.checked.verify_client_cert(end_entity, intermediates, now)?;
-        let id = certificate_id(end_entity).ok_or(CertificateError::BadEncoding)?;
-        if self.store.hosts.is_welcome(id) { Ok(verified) } else { Err(CertificateError::Revoked.into()) }
+        let id = certificate_id(end_entity).ok_or(CertificateError::NotValidForName)?;
+        if self.store.hosts.is_welcome(id) {
+            Ok(verified)
+        } else {
+            Err(CertificateError::Revoked.into())
+        }
     }
 
     fn verify_tls12_signature(

@@ -91,7 +91,9 @@ impl HighWater {
         let marks = self.lock();
         let mut all = Vec::new();
         for (&sensor, of) in marks.iter() {
-            all.extend(of.iter().map(|(&(epoch, lane), &seq)| (Place { sensor, epoch, lane }, seq)));
+            all.extend(
+                of.iter().map(|(&(epoch, lane), &seq)| (Place { sensor, epoch, lane }, seq)),
+            );
         }
         all
     }

@@ -96,7 +96,8 @@ impl Content {
             if at == total {
                 return None;
             }
-            let read = |at: usize| record::read(&self.bytes[at..], Seal { nonce, offset: at as u64 });
+            let read =
+                |at: usize| record::read(&self.bytes[at..], Seal { nonce, offset: at as u64 });
             if let Some((entry, len)) = read(at) {
                 at += len;
                 return Some(Item::Record { entry });

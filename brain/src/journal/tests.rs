@@ -68,7 +68,8 @@ fn what_was_acknowledged_is_read_back_once() {
     let dir = tempfile::tempdir().unwrap();
     let results = run(dir.path(), &settings(), (1..=5).map(|seq| append(1, seq)).collect());
     assert_eq!(results, (1..=5).map(Appended::Stored).collect::<Vec<_>>());
-    let again = run(dir.path(), &settings(), vec![append(1, 3), append(1, 6), append(2, 1), append(1, 6)]);
+    let again =
+        run(dir.path(), &settings(), vec![append(1, 3), append(1, 6), append(2, 1), append(1, 6)]);
     assert_eq!(
         again,
         [Appended::Duplicate, Appended::Stored(6), Appended::Stored(7), Appended::Duplicate]

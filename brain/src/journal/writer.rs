@@ -132,7 +132,8 @@ impl Log {
     fn trim(&mut self) -> Result<(), JournalError> {
         while self.size() > self.settings.max_bytes {
             // What the engine has not taken into a checkpoint yet must stay, whatever the limit.
-            let Some(oldest) = self.sealed.first().filter(|s| s.last_index < self.checkpoint_index) else {
+            let Some(oldest) = self.sealed.first().filter(|s| s.last_index < self.checkpoint_index)
+            else {
                 break;
             };
             fs::remove_file(&oldest.path).map_err(failed("remove", &oldest.path))?;
@@ -172,8 +173,7 @@ fn begin_segment(dir: &std::path::Path, first_index: u64) -> Result<(File, Summa
     let path = segment::path(dir, first_index);
     let nonce = rand::random();
     let write = || {
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         // A head that an earlier attempt left behind is replaced.
         file.set_len(0)?;
         file.write_all(&segment::head(first_index, nonce))?;

@@ -50,7 +50,12 @@ pub(super) fn finding(f: &Finding, console: &str) -> Value {
     }
     blocks.push(section(&format!("*What to do first:* {}", escape(&f.kind.remediation))));
     let techniques: Vec<&str> = f.kind.techniques.iter().map(|t| t.id.as_str()).collect();
-    let origin = format!("Policy {} · {} · coverage {}", f.policy.id, techniques.join(", "), f.coverage.state.name());
+    let origin = format!(
+        "Policy {} · {} · coverage {}",
+        f.policy.id,
+        techniques.join(", "),
+        f.coverage.state.name()
+    );
     blocks.push(context(&origin));
     blocks.extend(button(console, &format!("findings/{}", f.id.0), "Open in the console"));
     message(&head, blocks)
@@ -227,7 +232,11 @@ mod tests {
             }),
             severity: Severity::new(8.0),
             title: hostile.to_owned(),
-            host: Arc::new(Host { id: HostId("h".into()), name: hostile.to_owned(), role: "web".into() }),
+            host: Arc::new(Host {
+                id: HostId("h".into()),
+                name: hostile.to_owned(),
+                role: "web".into(),
+            }),
             state: State::Open,
             count: 1,
             first_ns: 1,
@@ -260,7 +269,10 @@ mod tests {
             match block["type"].as_str().unwrap() {
                 "header" => assert!(length(&block["text"]["text"]) <= HEADER_MAX),
                 "section" => {
-                    let texts = block.get("text").into_iter().chain(block["fields"].as_array().into_iter().flatten());
+                    let texts = block
+                        .get("text")
+                        .into_iter()
+                        .chain(block["fields"].as_array().into_iter().flatten());
                     for text in texts {
                         let markdown = text["text"].as_str().unwrap();
                         assert!(length(&text["text"]) <= SECTION_MAX);
@@ -268,7 +280,10 @@ mod tests {
                         assert_eq!(markdown.matches('`').count() % 2, 0, "{markdown}");
                         for (at, _) in markdown.match_indices('&') {
                             let rest = &markdown[at..];
-                            assert!(["&amp;", "&lt;", "&gt;"].iter().any(|e| rest.starts_with(e)), "{rest}");
+                            assert!(
+                                ["&amp;", "&lt;", "&gt;"].iter().any(|e| rest.starts_with(e)),
+                                "{rest}"
+                            );
                         }
                     }
                 }
@@ -280,7 +295,9 @@ mod tests {
 
     #[test]
     fn a_hosts_text_stays_text() {
-        for hostile in ["<!channel> hi", "<http://evil|Approve>", "`code` *bold*", "&lt;", "a\u{202e}b\x1b[2J"] {
+        for hostile in
+            ["<!channel> hi", "<http://evil|Approve>", "`code` *bold*", "&lt;", "a\u{202e}b\x1b[2J"]
+        {
             let message = finding(&sample(hostile), "http://127.0.0.1:8080/");
             check(&message);
             let text = message.to_string();
@@ -290,7 +307,13 @@ mod tests {
 
     #[test]
     fn limits_hold_whatever_a_host_sends() {
-        for hostile in ["x".repeat(5000), "&".repeat(5000), "<".repeat(5000), "`".repeat(5000), "漢".repeat(5000)] {
+        for hostile in [
+            "x".repeat(5000),
+            "&".repeat(5000),
+            "<".repeat(5000),
+            "`".repeat(5000),
+            "漢".repeat(5000),
+        ] {
             let one = Arc::new(sample(&hostile));
             check(&finding(&one, "https://brain.example"));
             check(&digest(&vec![Arc::clone(&one); 500], "https://brain.example"));

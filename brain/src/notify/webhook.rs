@@ -25,7 +25,9 @@ pub enum WebhookError {
     #[error("notify.slack_webhook is not a URL: {0}")]
     NotAUrl(String),
     /// It is not HTTPS.
-    #[error("notify.slack_webhook must begin with https://; notify.allow_private = true allows http://")]
+    #[error(
+        "notify.slack_webhook must begin with https://; notify.allow_private = true allows http://"
+    )]
     NotHttps,
     /// It has no host, or carries a user name or password.
     #[error("notify.slack_webhook must name a host, and no user")]
@@ -115,7 +117,10 @@ impl Webhook {
         if !self.allow_private
             && let Some(inside) = found.iter().find(|found| !address::is_public(found.ip()))
         {
-            return Err(format!("it leads to {}, which is not public; notify.allow_private = true allows it", inside.ip()));
+            return Err(format!(
+                "it leads to {}, which is not public; notify.allow_private = true allows it",
+                inside.ip()
+            ));
         }
         if found.is_empty() { Err("its name has no address".to_owned()) } else { Ok(found) }
     }
@@ -131,7 +136,11 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Delivery {
         // A webhook that was taken away may be put back; a redirect is never followed.
         || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN)
         || status.is_redirection();
-    if later { Delivery::Later { after: retry_after(headers), why } } else { Delivery::Refused(why) }
+    if later {
+        Delivery::Later { after: retry_after(headers), why }
+    } else {
+        Delivery::Refused(why)
+    }
 }
 
 /// Reads `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
@@ -141,7 +150,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
             let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(at.as_second()).ok()?);
+            let at =
+                SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(at.as_second()).ok()?);
             let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(crate::clock::now_ns());
             at.duration_since(now).ok()?
         }
@@ -170,8 +180,17 @@ mod tests {
     #[tokio::test]
     async fn addresses_inside_are_refused_however_they_are_written() {
         for host in [
-            "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:169.254.169.254]",
-            "169.254.169.254", "100.100.100.200", "localhost", "[64:ff9b::a9fe:a9fe]",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "[::1]",
+            "[::ffff:169.254.169.254]",
+            "169.254.169.254",
+            "100.100.100.200",
+            "localhost",
+            "[64:ff9b::a9fe:a9fe]",
         ] {
             let webhook = webhook(&format!("https://{host}/x"), false).unwrap();
             let error = webhook.resolve().await.unwrap_err();
@@ -184,7 +203,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, "7".parse().unwrap());
         let later = judge(StatusCode::TOO_MANY_REQUESTS, &headers);
-        assert!(matches!(later, Delivery::Later { after: Some(after), .. } if after.as_secs() == 7));
+        assert!(
+            matches!(later, Delivery::Later { after: Some(after), .. } if after.as_secs() == 7)
+        );
         headers.insert(RETRY_AFTER, "Wed, 21 Oct 2195 07:28:00 GMT".parse().unwrap());
         assert_eq!(retry_after(&headers), Some(RETRY_AFTER_MAX));
         assert!(matches!(judge(StatusCode::OK, &headers), Delivery::Done));

@@ -57,7 +57,13 @@ impl Audit {
     }
 
     /// Writes a line; it is on disk when this returns. A failure is logged, and returned.
-    pub fn record(&self, user: &str, action: &str, target: &str, detail: &str) -> Result<(), FileError> {
+    pub fn record(
+        &self,
+        user: &str,
+        action: &str,
+        target: &str,
+        detail: &str,
+    ) -> Result<(), FileError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let line = Line {
             time: clock::rfc3339(clock::now_ns()),
@@ -115,7 +121,8 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!((text.lines().count(), broken_link(&text)), (3, None));
         assert_eq!(broken_link(&text.replacen("t1", "t2", 1)), Some(2));
-        let without: Vec<&str> = text.lines().enumerate().filter(|(n, _)| *n != 1).map(|(_, l)| l).collect();
+        let without: Vec<&str> =
+            text.lines().enumerate().filter(|(n, _)| *n != 1).map(|(_, l)| l).collect();
         assert_eq!(broken_link(&without.join("\n")), Some(2));
     }
 }

@@ -24,7 +24,9 @@ pub enum FileError {
         source: io::Error,
     },
     /// The content is not what this program writes.
-    #[error("{path} is damaged ({source}); restore it from a backup, or move it away to start anew")]
+    #[error(
+        "{path} is damaged ({source}); restore it from a backup, or move it away to start anew"
+    )]
     Content {
         /// Which file.
         path: PathBuf,
@@ -49,12 +51,8 @@ pub fn private_dir(path: &Path) -> Result<(), FileError> {
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let beside = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
@@ -136,7 +134,11 @@ mod tests {
         document.update::<_, FileError>(|list| Ok(list.push(1))).unwrap();
         let refused = document.update(|list| {
             list.push(2);
-            Err::<(), _>(FileError::Io { act: "t", path: path.clone(), source: io::ErrorKind::Other.into() })
+            Err::<(), _>(FileError::Io {
+                act: "t",
+                path: path.clone(),
+                source: io::ErrorKind::Other.into(),
+            })
         });
         assert!(refused.is_err());
         assert_eq!(Document::<Vec<u32>>::open(path.clone()).unwrap().read(Vec::clone), [1]);

@@ -33,8 +33,15 @@ impl State {
     /// Opens the database, or sets it aside and begins a new one when it is corrupt or outdated.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         file::private_dir(path)?;
-        match try_open(path) {
-            Ok(db) => return Ok(Self { db, path: path.to_owned(), rebuilt: false }),
+        // sled opens some damaged files as empty ones. That something had been there is noted outside.
+        let begun = path.with_extension("begun");
+        match try_open(path, begun.exists()) {
+            Ok(db) => {
+                let state = Self { db, path: path.to_owned(), rebuilt: false };
+                state.sync()?;
+                file::replace(&begun, b"")?;
+                return Ok(state);
+            }
             Err(Unusable::Error(error)) => return Err(error),
             Err(Unusable::Corrupt(why)) => {
                 let aside = set_aside(path)?;
@@ -43,13 +50,12 @@ impl State {
             }
         }
         file::private_dir(path)?;
-        match try_open(path) {
+        match try_open(path, false) {
             Ok(db) => Ok(Self { db, path: path.to_owned(), rebuilt: true }),
             Err(Unusable::Error(error)) => Err(error),
-            Err(Unusable::Corrupt(why)) => Err(StoreError::State {
-                act: "begin",
-                source: sled::Error::ReportableBug(why),
-            }),
+            Err(Unusable::Corrupt(why)) => {
+                Err(StoreError::State { act: "begin", source: sled::Error::ReportableBug(why) })
+            }
         }
     }
 
@@ -74,21 +80,25 @@ enum Unusable {
     Error(StoreError),
 }
 
-fn try_open(path: &Path) -> Result<sled::Db, Unusable> {
+fn try_open(path: &Path, has_begun: bool) -> Result<sled::Db, Unusable> {
     let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
     // sled panics on some damaged files instead of reporting them.
     let opened = panic::catch_unwind(AssertUnwindSafe(|| config.open()))
         .map_err(|_| Unusable::Corrupt("opening it panicked".to_owned()))?;
     let db = opened.map_err(|error| match error {
         sled::Error::Io(io) if is_lock(&io) => Unusable::Error(StoreError::InUse(path.to_owned())),
-        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) | sled::Error::Unsupported(_) => {
-            Unusable::Corrupt(error.to_string())
-        }
+        sled::Error::Corruption { .. }
+        | sled::Error::ReportableBug(_)
+        | sled::Error::Unsupported(_) => Unusable::Corrupt(error.to_string()),
         other => Unusable::Error(failing("open")(other)),
     })?;
     let stored = db.get(SCHEMA_KEY).map_err(|error| Unusable::Corrupt(error.to_string()))?;
     let Some(stored) = stored else {
-        db.insert(SCHEMA_KEY, &SCHEMA.to_le_bytes()).map_err(|e| Unusable::Error(failing("begin")(e)))?;
+        if has_begun {
+            return Err(Unusable::Corrupt("it has lost its content".to_owned()));
+        }
+        db.insert(SCHEMA_KEY, &SCHEMA.to_le_bytes())
+            .map_err(|e| Unusable::Error(failing("begin")(e)))?;
         return Ok(db);
     };
     match stored.as_ref().try_into().map(u32::from_le_bytes) {

@@ -201,10 +201,18 @@ mod tests {
     fn values_out_of_range_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path().join("tokens.json")).unwrap();
-        for (role, uses, ttl) in
-            [("", 1, 60), ("Web", 1, 60), ("w w", 1, 60), ("web", 0, 60), ("web", 1, 0), ("web", 1, u64::MAX)]
-        {
-            assert!(matches!(tokens.create(role, uses, ttl, 0), Err(TokenError::Value(_))), "{role} {uses} {ttl}");
+        for (role, uses, ttl) in [
+            ("", 1, 60),
+            ("Web", 1, 60),
+            ("w w", 1, 60),
+            ("web", 0, 60),
+            ("web", 1, 0),
+            ("web", 1, u64::MAX),
+        ] {
+            assert!(
+                matches!(tokens.create(role, uses, ttl, 0), Err(TokenError::Value(_))),
+                "{role} {uses} {ttl}"
+            );
         }
     }
 }

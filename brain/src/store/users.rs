@@ -75,7 +75,8 @@ impl Users {
     /// Makes the first account. Takes some time by design.
     pub fn create_first(&self, name: &str, password: &str, now_ns: u64) -> Result<User, UserError> {
         let name = name.trim();
-        if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+        if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control)
+        {
             return Err(UserError::Value("a user name has 1 to 64 characters"));
         }
         if password.chars().count() < PASSWORD_MIN {
@@ -139,9 +140,15 @@ mod tests {
         let path = dir.path().join("users.json");
         let users = Users::open(path.clone()).unwrap();
         assert!(matches!(users.create_first("a", "short", 0), Err(UserError::Value(_))));
-        assert!(matches!(users.create_first(" ", "long enough password", 0), Err(UserError::Value(_))));
+        assert!(matches!(
+            users.create_first(" ", "long enough password", 0),
+            Err(UserError::Value(_))
+        ));
         users.create_first("admin", "long enough password", 0).unwrap();
-        assert!(matches!(users.create_first("b", "long enough password", 0), Err(UserError::Exists)));
+        assert!(matches!(
+            users.create_first("b", "long enough password", 0),
+            Err(UserError::Exists)
+        ));
         assert!(users.verify("admin", "long enough password").is_some());
         assert!(users.verify("admin", "long enough passwore").is_none());
         assert!(users.verify("nobody", "long enough password").is_none());

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::{
-    Actor, ActorKind, Coverage, CoverageState, Decision, Evidence, EvidenceKind, Exactness, Finding,
-    FindingId, Kind, PolicyRef, Severity, State, Technique, Value,
+    Actor, ActorKind, Coverage, CoverageState, Decision, Evidence, EvidenceKind, Exactness,
+    Finding, FindingId, Kind, PolicyRef, Severity, State, Technique, Value,
 };
 use crate::record::{Host, HostId, Process, ProcessKey};
 
@@ -134,7 +134,12 @@ pub(super) fn read(json: &[u8]) -> Result<Finding, serde_json::Error> {
         },
         dedup_key: f.dedup_key,
         history: (f.history.into_iter())
-            .map(|(time_ns, user, name, note)| Decision { time_ns, user, state: state(&name), note })
+            .map(|(time_ns, user, name, note)| Decision {
+                time_ns,
+                user,
+                state: state(&name),
+                note,
+            })
             .collect(),
     })
 }
@@ -144,12 +149,8 @@ const EXACTNESS: [Exactness; 4] =
 const COVERAGE: [CoverageState; 3] =
     [CoverageState::Complete, CoverageState::Partial, CoverageState::Unknown];
 const ACTORS: [ActorKind; 3] = [ActorKind::Address, ActorKind::Process, ActorKind::User];
-const EVIDENCE: [EvidenceKind; 4] = [
-    EvidenceKind::Exec,
-    EvidenceKind::Flow,
-    EvidenceKind::Connection,
-    EvidenceKind::Privilege,
-];
+const EVIDENCE: [EvidenceKind; 4] =
+    [EvidenceKind::Exec, EvidenceKind::Flow, EvidenceKind::Connection, EvidenceKind::Privilege];
 
 fn named<T: Copy>(all: &[T], name: &str, name_of: impl Fn(T) -> &'static str) -> Option<T> {
     all.iter().copied().find(|one| name_of(*one) == name)
@@ -162,9 +163,7 @@ fn kind_to_stored(kind: &Kind) -> StoredKind {
         guardduty: kind.guardduty.clone(),
         description: kind.description.clone(),
         remediation: kind.remediation.clone(),
-        techniques: techniques
-            .map(|t| (t.tactic.clone(), t.id.clone(), t.name.clone()))
-            .collect(),
+        techniques: techniques.map(|t| (t.tactic.clone(), t.id.clone(), t.name.clone())).collect(),
     }
 }
 
@@ -175,9 +174,7 @@ fn kind_from_stored(kind: StoredKind) -> Kind {
         guardduty: kind.guardduty,
         description: kind.description,
         remediation: kind.remediation,
-        techniques: techniques
-            .map(|(tactic, id, name)| Technique { tactic, id, name })
-            .collect(),
+        techniques: techniques.map(|(tactic, id, name)| Technique { tactic, id, name }).collect(),
     }
 }
 
@@ -197,8 +194,14 @@ fn process_from_stored(processes: Vec<StoredProcess>) -> Option<Arc<Process>> {
         let mut process = Process::default();
         process.key = ProcessKey { pid: stored.key.0, start_ns: stored.key.1 };
         process.parent = parent;
-        [process.exe, process.comm, process.args, process.user, process.cgroup, process.container] =
-            stored.texts.map(Bytes::from);
+        [
+            process.exe,
+            process.comm,
+            process.args,
+            process.user,
+            process.cgroup,
+            process.container,
+        ] = stored.texts.map(Bytes::from);
         [process.uid, process.euid, process.gid] = stored.ids;
         process.flags = stored.flags;
         Some(Arc::new(process))
@@ -276,11 +279,19 @@ mod tests {
                 guardduty: Some("Execution:Runtime/Test".into()),
                 description: "d".into(),
                 remediation: "r".into(),
-                techniques: vec![Technique { tactic: "a".into(), id: "T1".into(), name: "n".into() }],
+                techniques: vec![Technique {
+                    tactic: "a".into(),
+                    id: "T1".into(),
+                    name: "n".into(),
+                }],
             }),
             severity: Severity::new(8.1),
             title: "t".into(),
-            host: Arc::new(Host { id: HostId("h".into()), name: "web-1".into(), role: "web".into() }),
+            host: Arc::new(Host {
+                id: HostId("h".into()),
+                name: "web-1".into(),
+                role: "web".into(),
+            }),
             state: State::Acknowledged,
             count: 3,
             first_ns: 9,
@@ -305,7 +316,12 @@ mod tests {
             exactness: Exactness::Sketch,
             coverage: Coverage { state: CoverageState::Partial, detail: "c".into() },
             dedup_key: "k".into(),
-            history: vec![Decision { time_ns: 1, user: "u".into(), state: State::Acknowledged, note: "n".into() }],
+            history: vec![Decision {
+                time_ns: 1,
+                user: "u".into(),
+                state: State::Acknowledged,
+                note: "n".into(),
+            }],
         }
     }
 
@@ -318,6 +334,9 @@ mod tests {
         assert_eq!(format!("{before:?}"), format!("{after:?}").replace("depth: 0", "depth: 0"));
         assert_eq!(write(&after).unwrap(), json);
         let process = after.process.unwrap();
-        assert_eq!((process.uid, process.parent.as_ref().unwrap().exe.as_ref()), (7, &b"/sbin/\xffinit"[..]));
+        assert_eq!(
+            (process.uid, process.parent.as_ref().unwrap().exe.as_ref()),
+            (7, &b"/sbin/\xffinit"[..])
+        );
     }
 }

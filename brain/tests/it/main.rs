@@ -1,0 +1,8 @@
+//! The brain as a whole: real QUIC, real HTTP, real files, and sensors that misbehave.
+
+mod alert;
+mod api;
+mod brain;
+mod refusal;
+mod restart;
+mod sensor;
