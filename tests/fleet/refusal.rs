@@ -13,7 +13,7 @@ use wire::control::{Control, EnrolRequest};
 use wire::{ALPN_ENROL, ALPN_SESSION};
 
 /// Counter of refusals, labelled with their reason.
-const REFUSED: &str = "sakuramori_refused_total";
+const REFUSED: &str = "sakuramori_ingest_refused_total";
 /// Where a frame's version is.
 const VERSION_AT: std::ops::Range<usize> = 4..6;
 /// Where a frame announces the length of its body.
@@ -32,7 +32,7 @@ const CASES: [(&str, &[&str], Knock); 8] = [
     ("wrong certificate", &["bad_certificate", "unknown_ca"], |brain| {
         refused(knock(brain, ALPN_SESSION, Shown::SelfSigned, &hello()?))
     }),
-    ("wrong token", &["bad_token", "unknown_token", "wrong_token"], |brain| {
+    ("wrong token", &["wrong_token"], |brain| {
         let answer = knock(brain, ALPN_ENROL, Shown::Nothing, &hello()?)?;
         ensure!(answer.starts_with(b"SKRM"), "a wrong token should be answered with a reason");
         Ok(())
