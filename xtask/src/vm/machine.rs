@@ -1,0 +1,91 @@
+//! The emulator: boots a guest, shows what it prints, and ends it in time.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::verdict::Verdict;
+
+/// Time for a guest to power off once it has told how the trials ended.
+const POWER_OFF: Duration = Duration::from_secs(10);
+/// Lines that may wait to be shown; the guest waits when there are more.
+const LINES_MAX: usize = 1024;
+
+/// An emulator that is ended with its owner.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It has ended already in the good case; then both calls only say so.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+/// Boots a kernel and reads its output until it has ended or the time is over.
+pub fn boot(image: &Path, initrd: &Path, limit: Duration) -> Result<Verdict> {
+    let mut machine = start(image, initrd)?;
+    let lines = lines(machine.0.stdout.take().context("the emulator has no output")?);
+    let mut end = Instant::now() + limit;
+    let mut verdict = Verdict::default();
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                println!("  {line}");
+                verdict.read_line(&line);
+                if verdict.has_ended() {
+                    end = end.min(Instant::now() + POWER_OFF);
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) if verdict.has_ended() => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                bail!("the guest did not end within {} s ({verdict})", limit.as_secs());
+            }
+        }
+    }
+    if !verdict.has_ended() {
+        bail!("the guest stopped before the trials had ended ({verdict})");
+    }
+    Ok(verdict)
+}
+
+/// Starts the emulator without hardware help, which is rarely there where tests run.
+fn start(image: &Path, initrd: &Path) -> Result<Machine> {
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2G"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.args(["-serial", "stdio", "-append", "console=ttyS0 quiet panic=-1"]);
+    command.arg("-kernel").arg(image).arg("-initrd").arg(initrd);
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start qemu-system-x86_64")?;
+    Ok(Machine(child))
+}
+
+/// Reads lines in a thread, so that waiting for one can be bounded.
+fn lines(output: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::sync_channel(LINES_MAX);
+    thread::spawn(move || {
+        // By bytes: a kernel in trouble may print anything.
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if sender.send(printable(&line)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Firmware and trials may send control codes; none of them reaches the user's terminal.
+fn printable(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    line.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect()
+}
