@@ -37,7 +37,7 @@ impl Collector {
         let drain = probes.drain()?;
         let mut tracker = Tracker::new(scope);
         let now = ClockPair::now();
-        tracker.seed(now.boot_ns);
+        tracker.seed(settings.scope.netns.as_deref(), now.boot_ns);
         let duty = Duty::new(settings.syscalls);
         let health = Health::new(now);
         Ok(Self { drain, probes, tracker, duty, held: Vec::new(), health })

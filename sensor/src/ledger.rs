@@ -171,7 +171,7 @@ impl Ledger {
 
     /// Returns what is neither delivered nor lost.
     pub fn in_flight(&self, signal: Signal) -> i64 {
-        let had = self.seen.of(signal) + self.carried.of(signal);
+        let had = self.seen_of(signal) + self.carried.of(signal);
         had as i64 - self.delivered.of(signal) as i64 - self.lost_of(signal) as i64
     }
 
@@ -179,7 +179,7 @@ impl Ledger {
     pub fn report(&mut self) -> Vec<(&'static str, &'static str, u64)> {
         let mut totals = self.lost.clone();
         for signal in Signal::ALL {
-            totals.insert((signal as usize, "seen"), self.seen.of(signal));
+            totals.insert((signal as usize, "seen"), self.seen_of(signal));
             totals.insert((signal as usize, "delivered"), self.delivered.of(signal));
         }
         let mut lines = Vec::new();
@@ -208,6 +208,11 @@ impl Ledger {
             }
             self.unattributed[at].waiting = waiting;
         }
+    }
+
+    /// The kernel's total is from the last tick; what was read since was seen as well.
+    fn seen_of(&self, signal: Signal) -> u64 {
+        self.seen.of(signal).max(self.read.of(signal))
     }
 
     fn missing(&self, signal: Signal) -> u64 {

@@ -26,6 +26,7 @@ pub mod cgroup;
 pub mod owner;
 pub mod process;
 pub mod procfs;
+pub mod sockets;
 pub mod track;
 pub mod user;
 
@@ -53,4 +54,5 @@ pub mod watch;
 
 mod atomic_file;
 pub mod escape;
+pub mod memory;
 mod systemd;

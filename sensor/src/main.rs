@@ -6,12 +6,13 @@ use anyhow::Result;
 use clap::Parser;
 use sensor::cli::{Cli, Command};
 use sensor::config::Config;
-use sensor::{app, doctor, log, watch};
+use sensor::{app, doctor, log, memory, watch};
 
 /// Exit code of a wrong command line or configuration.
 const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
+    memory::return_early();
     let cli = Cli::parse();
     if let Command::Completions { shell } = cli.command {
         Cli::print_completions(shell);

@@ -92,6 +92,12 @@ impl Owners {
         self.listeners.remove(&(tuple.protocol, tuple.local_port));
     }
 
+    /// Returns the process that is known to hold a socket: who opened it, or who listens on its port.
+    pub fn of_socket(&self, tuple: &Tuple) -> Option<Key> {
+        let opened = self.connections.get(tuple).and_then(|entry| entry.owner.process);
+        opened.or_else(|| self.listeners.get(&(tuple.protocol, tuple.local_port)).copied())
+    }
+
     /// Returns a flow's owner. `guess` is the direction that its packets suggest; the first answer
     /// for a flow is remembered, since later packets tell less.
     pub fn of_flow(&mut self, tuple: Tuple, guess: u8, now_ns: u64) -> Owner {

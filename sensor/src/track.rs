@@ -1,19 +1,21 @@
 //! Follows processes and sockets through the kernel's records, and says of each record who did it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::rc::Rc;
 
 use wire::limits::LINEAGE_MAX;
-use wire::record::process_flag;
+use wire::record::{direction, process_flag};
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;
 use crate::convert::{self, Event, Head, SocketChange, What};
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record};
-use crate::owner::{Owners, Tuple};
+use crate::owner::{Owner, Owners, Tuple};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
+use crate::sockets::{self, OpenSocket};
 use crate::user::Users;
 
 /// The host's user names.
@@ -42,15 +44,34 @@ impl Tracker {
         }
     }
 
-    /// Fills the process table from `/proc`. Called after the programs are attached, so that no
-    /// process falls between.
-    pub fn seed(&mut self, now_ns: u64) {
+    /// Fills both tables from `/proc`. Called after the programs are attached, so that nothing falls
+    /// between. `netns` is the network namespace whose sockets matter, the sensor's own by default.
+    pub fn seed(&mut self, netns: Option<&Path>, now_ns: u64) {
         let mut all = procfs::all();
         all.sort_by_key(|seen| seen.start_ns);
         let keys: HashMap<u32, Key> =
             all.iter().map(|seen| (seen.pid, Key::new(seen.pid, seen.start_ns))).collect();
         for seen in &all {
             self.take(seen, keys.get(&seen.parent_pid).copied(), now_ns);
+        }
+        let inside: Vec<u32> = all.iter().filter(|s| self.in_scope(s)).map(|s| s.pid).collect();
+        self.seed_sockets(&sockets::open_sockets(netns, &inside), &keys, now_ns);
+    }
+
+    /// A connection to a port that is listened on came from outside.
+    fn seed_sockets(&mut self, open: &[OpenSocket], keys: &HashMap<u32, Key>, now_ns: u64) {
+        let listening: HashSet<u16> =
+            open.iter().filter(|s| s.listens).map(|s| s.tuple.local_port).collect();
+        for socket in open {
+            let process = keys.get(&socket.pid).copied();
+            let direction = match listening.contains(&socket.tuple.local_port) {
+                true => direction::INCOMING,
+                false => direction::OUTGOING,
+            };
+            match socket.listens {
+                true => self.owners.listening(&socket.tuple, process),
+                false => self.owners.opened(socket.tuple, Owner { process, direction }, now_ns),
+            }
         }
     }
 
@@ -75,22 +96,31 @@ impl Tracker {
             }
             What::Socket(changed) => {
                 let (tuple, change, connection) = *changed;
-                self.socket_changed(tuple, change, head);
-                (self.actor(head), Record::Connection(connection))
+                let owner = self.socket_changed(tuple, change, head);
+                let process = self.actor(head);
+                let process = process.or_else(|| self.processes.find(owner?).cloned());
+                (process, Record::Connection(connection))
             }
             What::Module(module) => (self.actor(head), module),
         };
         Some(self.observed(process, signal, record))
     }
 
-    fn socket_changed(&mut self, tuple: Tuple, change: SocketChange, head: Head) {
+    /// Brings the table of sockets up to date. Returns who opened a connection as far as the table
+    /// knows, for a listener that was there before the programs were.
+    fn socket_changed(&mut self, tuple: Tuple, change: SocketChange, head: Head) -> Option<Key> {
         match change {
-            SocketChange::Opened(owner) => self.owners.opened(tuple, owner, head.time_ns),
+            SocketChange::Opened(mut owner) => {
+                owner.process = owner.process.or_else(|| self.owners.of_socket(&tuple));
+                self.owners.opened(tuple, owner, head.time_ns);
+                return owner.process;
+            }
             SocketChange::Failed(owner) => self.owners.failed(tuple, owner, head.time_ns),
             SocketChange::Closed => self.owners.closed(&tuple, head.time_ns),
             SocketChange::Listening => self.owners.listening(&tuple, head.process),
             SocketChange::NotListening => self.owners.not_listening(&tuple),
         }
+        None
     }
 
     /// Gives a flow its owner and direction.

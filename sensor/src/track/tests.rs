@@ -154,7 +154,7 @@ fn a_process_that_nobody_saw_begin_is_named_by_what_is_known() {
 #[test]
 fn seeding_finds_this_process_and_its_parent() {
     let mut tracker = Tracker::new(Vec::new());
-    tracker.seed(0);
+    tracker.seed(None, 0);
     let calls = SyscallKey { tgid: std::process::id(), number: 1 };
     let observation = tracker.syscalls(&(calls, 5), CLOCK, SECOND);
     assert_eq!(observation.events, 5);
@@ -166,9 +166,21 @@ fn seeding_finds_this_process_and_its_parent() {
 #[test]
 fn a_scoped_sensor_knows_nothing_of_others() {
     let mut tracker = Tracker::new(b"/no-such-group".to_vec());
-    tracker.seed(0);
+    tracker.seed(None, 0);
     assert_eq!(tracker.processes.stats().processes, 0);
     let inside = procfs::Seen { cgroup: b"/no-such-group/a".to_vec(), ..Default::default() };
     let beside = procfs::Seen { cgroup: b"/no-such-group-2".to_vec(), ..Default::default() };
     assert!(tracker.in_scope(&inside) && !tracker.in_scope(&beside));
+}
+
+#[test]
+fn a_listener_that_was_there_before_owns_what_it_accepts() {
+    let mut tracker = Tracker::new(Vec::new());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    tracker.seed(None, 0);
+    let port = listener.local_addr().unwrap().port();
+    let accepted = socket(&mut tracker, 0, abi::socket_event::ACCEPTED, (port, 50_000));
+    assert_eq!(accepted.lineage[0].key.pid, std::process::id());
+    let flow = flow(&mut tracker, (port, 50_000));
+    assert_eq!(flow.lineage[0].key.pid, std::process::id());
 }
