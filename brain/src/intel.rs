@@ -302,7 +302,8 @@ mod tests {
             let (intel, errors) = feed(&network.to_string());
             prop_assume!(errors.is_empty());
             let other = IpAddr::from(std::net::Ipv4Addr::from(other));
-            prop_assert_eq!(intel.find(SocketAddr::new(other, 1)).is_some(), network.contains(&other));
+            let found = intel.find(SocketAddr::new(other, 1)).is_some();
+            prop_assert_eq!(found, network.contains(&other));
         }
     }
 }

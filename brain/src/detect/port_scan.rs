@@ -25,7 +25,9 @@ use std::sync::Arc;
 use super::{Detector, HOSTS_MAX, PerHost};
 use crate::finding::Signal;
 use crate::policy::{self, Active};
-use crate::record::{Connection, ConnectionEvent, Event, EventKind, Flow, Host, Process, protocol};
+use crate::record::{
+    Connection, ConnectionEvent, Event, EventKind, Flow, Host, Process, address_bits, protocol,
+};
 use crate::window::keyed::Keyed;
 
 mod probe;
@@ -41,6 +43,10 @@ const SCANS_MAX: usize = 1_024;
 
 /// Ports per host that probes in vain are counted for.
 const SWEEPS_MAX: usize = 256;
+
+/// How many times the addresses of a sweep make one without regard to the port. Somebody who picks
+/// ports and addresses at random, wider than the tables for each of them, is found by this.
+const WIDE_FACTOR: usize = 4;
 
 /// Probes per host that may still be answered. Past it the oldest counts as unanswered early.
 const PENDING_MAX: usize = 4_096;
@@ -107,6 +113,8 @@ struct State {
     scans: Keyed<ScanKey, Track>,
     /// By protocol and port; values are addresses.
     sweeps: Keyed<(u8, u16), Track>,
+    /// Addresses probed on any TCP port.
+    wide: Track,
     pending: Keyed<PendingKey, Pending>,
     now_ns: u64,
     reviewed_ns: u64,
@@ -138,7 +146,8 @@ impl PortScan {
     }
 
     fn state(&mut self, host: &Arc<Host>) -> &mut State {
-        self.hosts.get_or(&host.id, || State::new(host))
+        let addresses = self.limits.addresses;
+        self.hosts.get_or(&host.id, || State::new(host, addresses))
     }
 
     fn on_flow(&mut self, event: &Event, flow: &Flow, out: &mut Vec<Signal>) {
@@ -212,8 +221,9 @@ impl Detector for PortScan {
 }
 
 impl State {
-    fn new(host: &Arc<Host>) -> Self {
+    fn new(host: &Arc<Host>, addresses: usize) -> Self {
         Self {
+            wide: Track::new(addresses * WIDE_FACTOR),
             host: Arc::clone(host),
             scans: Keyed::new(SCANS_MAX),
             sweeps: Keyed::new(SWEEPS_MAX),
@@ -264,7 +274,10 @@ impl State {
         if side == Side::Actor
             && let Some(track) = self.sweeps.get(&(protocol, port))
         {
-            track.succeed(crate::record::address_bits(remote), time_ns, limits.window_ns);
+            track.succeed(address_bits(remote), time_ns, limits.window_ns);
+        }
+        if side == Side::Actor && protocol == protocol::TCP && self.wide.has_begun() {
+            self.wide.succeed(address_bits(remote), time_ns, limits.window_ns);
         }
     }
 
@@ -279,9 +292,14 @@ impl State {
             track.fail(port.into(), failure, limits.window_ns);
         }
         // Silence from many addresses on one UDP port is how peer-to-peer programs live.
-        if side == Side::Actor && !udp && !remote.is_multicast() {
-            let track = self.sweeps.get_or(&(protocol, port), || Track::new(limits.addresses));
-            track.fail(crate::record::address_bits(remote), failure, limits.window_ns);
+        if side == Side::Victim || udp || remote.is_multicast() {
+            return;
+        }
+        let address = address_bits(remote);
+        let track = self.sweeps.get_or(&(protocol, port), || Track::new(limits.addresses));
+        track.fail(address, failure, limits.window_ns);
+        if !echo {
+            self.wide.fail(address, failure, limits.window_ns);
         }
     }
 
@@ -320,12 +338,19 @@ impl State {
                 track.due(now_ns, limits.settle_ns).map(|n| reporters.signal(host, subject, n)),
             );
         });
+        let mut swept = false;
         self.sweeps.for_each(|(protocol, port), track| {
+            swept |= track.is_going_on(now_ns, limits.window_ns);
             let subject = Subject::Sweep { port: *port, protocol: *protocol };
             out.extend(
                 track.due(now_ns, limits.settle_ns).map(|n| reporters.signal(host, subject, n)),
             );
         });
+        // A sweep of one port is wide as well, and is told once.
+        if !swept {
+            let notice = self.wide.due(now_ns, limits.settle_ns);
+            out.extend(notice.map(|notice| reporters.signal(host, Subject::Wide, notice)));
+        }
         self.scans.take_evicted() + self.sweeps.take_evicted()
     }
 }

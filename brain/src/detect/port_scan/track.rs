@@ -102,6 +102,16 @@ impl Track {
         }
     }
 
+    /// Returns whether anything failed so far.
+    pub(super) fn has_begun(&self) -> bool {
+        self.first_ns != u64::MAX
+    }
+
+    /// Returns whether the threshold was crossed and probes went on until lately.
+    pub(super) fn is_going_on(&self, now_ns: u64, window_ns: u64) -> bool {
+        self.crossed_ns.is_some() && self.last_ns.saturating_add(window_ns) >= now_ns
+    }
+
     /// Returns what is to be said now, if anything.
     pub(super) fn due(&mut self, now_ns: u64, settle_ns: u64) -> Option<Notice> {
         let crossed_ns = self.crossed_ns?;
