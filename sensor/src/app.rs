@@ -23,6 +23,8 @@ use crate::uplink::Uplink;
 
 /// Time between two looks at the rings: the most that a security record waits in the sensor.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a last flush may take; the spool keeps what does not go out.
+pub const FLUSH_TIME: Duration = Duration::from_secs(3);
 /// Time between two coverage records.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -81,6 +83,9 @@ async fn run_until_signal(config: &Config) -> Result<()> {
     let collect = async {
         pipeline.run(Duration::from_millis(config.tick_ms), &mut stop).await;
         systemd::notify("STOPPING=1");
+        // Coverage comes last, so that it tells of what was delivered until the end.
+        let _ = tokio::time::timeout(FLUSH_TIME, outbox.emptied()).await;
+        pipeline.cover();
         // The uplink may have ended already; then there is nobody to tell.
         let _ = stopping.send(true);
     };
@@ -120,7 +125,7 @@ impl Pipeline<'_> {
         let Self { collector, batcher, outbox, .. } = self;
         collector.finish(&outbox.ledger, &mut |observation| offer(batcher, outbox, &observation));
         self.cut(Lane::Security);
-        self.cover();
+        self.cut(Lane::Bulk);
     }
 
     /// Reads the rings; security records leave at once.

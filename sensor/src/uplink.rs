@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use wire::control::Hello;
 
+use crate::app::FLUSH_TIME;
 use crate::backoff::Backoff;
 use crate::clock::ClockPair;
 use crate::enrol::{self, EnrolError};
@@ -36,8 +37,6 @@ const RECEIVE_WINDOW: VarInt = VarInt::from_u32(64 * 1024);
 const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 /// A session that lasted so long was a success: the next failure starts the back-off anew.
 const SESSION_GOOD: Duration = Duration::from_secs(10);
-/// How long a last flush may take when the sensor stops; the spool keeps what does not go out.
-const FLUSH_TIME: Duration = Duration::from_secs(3);
 /// Bounds the farewell after that.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
@@ -139,10 +138,10 @@ impl Uplink {
         outbox: &Outbox,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), AttemptError> {
-        let endpoint = endpoint(&self.address).await?;
-        let identity = self.renewed(&endpoint, Identity::load(&self.state_dir)?).await?;
-        let tls = identity.tls(wire::ALPN_SESSION).map_err(ConnectError::from)?;
-        let connection = connect(&endpoint, &self.address, tls).await?;
+        let (endpoint, identity, connection) = tokio::select! {
+            connected = self.connected() => connected?,
+            () = stopping(stop.clone()) => return Ok(()),
+        };
         let ended = tokio::select! {
             ended = session::run(&connection, self.hello(outbox), outbox) => ended,
             () = self.renewal_due(&identity) => Err(SessionError::Renewal),
@@ -151,6 +150,14 @@ impl Uplink {
         connection.close(VarInt::from_u32(0), b"");
         let _ = tokio::time::timeout(CLOSE_TIME, endpoint.wait_idle()).await;
         Ok(ended?)
+    }
+
+    async fn connected(&self) -> Result<(Endpoint, Identity, Connection), AttemptError> {
+        let endpoint = endpoint(&self.address).await?;
+        let identity = self.renewed(&endpoint, Identity::load(&self.state_dir)?).await?;
+        let tls = identity.tls(wire::ALPN_SESSION).map_err(ConnectError::from)?;
+        let connection = connect(&endpoint, &self.address, tls).await?;
+        Ok((endpoint, identity, connection))
     }
 
     fn hello(&self, outbox: &Outbox) -> Hello {
@@ -251,10 +258,14 @@ fn transport() -> TransportConfig {
 }
 
 /// Ends once the sensor stops and the brain has everything, or has had its time.
-async fn flushed(outbox: &Outbox, mut stop: watch::Receiver<bool>) {
+async fn flushed(outbox: &Outbox, stop: watch::Receiver<bool>) {
+    stopping(stop).await;
+    let _ = tokio::time::timeout(FLUSH_TIME, outbox.emptied()).await;
+}
+
+async fn stopping(mut stop: watch::Receiver<bool>) {
     // The sender lives as long as the sensor.
     let _ = stop.wait_for(|&stop| stop).await;
-    let _ = tokio::time::timeout(FLUSH_TIME, outbox.emptied()).await;
 }
 
 fn unix_s() -> i64 {
