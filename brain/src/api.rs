@@ -43,7 +43,8 @@ const BODY_MAX: usize = 64 * 1024;
 /// A request that takes longer has met a fault; nothing here computes for seconds.
 const REQUEST_TIME: Duration = Duration::from_secs(15);
 
-/// Failed log-ins of all addresses together in a second. Hashing is slow on purpose; this bounds it.
+/// Failed log-ins of all addresses together in a second. Hashing is slow on purpose; this bounds
+/// it.
 const LOGINS_PER_SECOND: u32 = 5;
 
 /// What handlers work with.

@@ -1,14 +1,13 @@
 //! Builds every part, owns every task, and ends them in the order in which data flows.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -16,46 +15,35 @@ use crate::api;
 use crate::board::Board;
 use crate::ca::{self, Ca};
 use crate::clock;
-use crate::engine::{self, Engine, Input, Progress};
-use crate::fleet::Fleet;
-use crate::identity;
+use crate::engine::{Input, Progress};
 use crate::ingest::{self, Ingest};
-use crate::journal::{Journal, JournalError, Opened};
+use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, Rules, Webhook};
 use crate::policy::PolicySet;
-use crate::store::{Store, file};
+use crate::store::file;
 
 pub use crate::config::Config;
 
-/// Batches that may wait for the engine. The journal waits when there are more, and so do sensors.
-const ENGINE_QUEUE: usize = 64;
+mod restore;
+mod web;
 
-/// Requests to the engine besides the journal's.
-const REQUEST_QUEUE: usize = 16;
+use restore::{Ended, Restored};
 
 /// Open HTTP requests get so long to end; live streams do not end by themselves.
 const HTTP_CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// The engine gets so long to take in what the journal holds. What it misses it replays at the next start.
+/// The engine gets so long to take in what the journal holds. What it misses it replays at the next
+/// start.
 const ENGINE_CLOSE_TIME: Duration = Duration::from_secs(20);
-
-/// A client must have sent a request's head by then.
-const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// A thread's last word.
-type Ended = oneshot::Receiver<Result<()>>;
 
 /// A running brain.
 #[derive(Debug)]
 pub struct App {
+    base: Base,
     quic: SocketAddr,
     http: SocketAddr,
     setup_link: Option<String>,
-    secure: bool,
-    config: Config,
-    metrics: Arc<Metrics>,
-    board: Arc<Board>,
     stop: watch::Sender<bool>,
     requests: mpsc::Sender<Input>,
     ingest: JoinHandle<()>,
@@ -64,80 +52,39 @@ pub struct App {
     notifier: Option<JoinHandle<()>>,
     writer: Ended,
     engine: Ended,
-    /// Held until the last part has ended.
-    _lock: nix::fcntl::Flock<File>,
 }
 
 impl App {
     /// Starts everything. When it returns, sensors and people can connect.
     pub async fn start(config: Config) -> Result<Self> {
-        config.check()?;
-        // reqwest asks for the process's provider; a second start in one process finds it there.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let started_ns = clock::now_ns();
-        let data = config.data_dir();
-        file::private_dir(&data)?;
-        let lock = lock(&data)?;
-        let metrics = Arc::new(Metrics::new());
-        let board = Arc::new(Board::default());
-        let ca = Arc::new(Ca::open(&data.join("ca"), started_ns)?);
-        let policy = load_policies(&config)?;
-        let core = tokio::task::spawn_blocking({
-            let (config, metrics, board) =
-                (config.clone(), Arc::clone(&metrics), Arc::clone(&board));
-            move || Core::restore(&config, &policy, metrics, board)
-        });
-        let core = core.await.context("the restore panicked")??;
-        let Core { store, fleet, journal, writer, engine, requests } = core;
-
-        let shared = ingest::Shared::new(
-            Arc::clone(&ca),
-            Arc::clone(&store),
-            Arc::clone(&fleet),
-            Arc::clone(&board),
-            journal.clone(),
-            Arc::clone(&metrics),
-            config.limits.clone(),
-        );
-        let sensors = Arc::clone(&shared.sessions);
-        let ingest = Ingest::bind(config.ingest.listen, shared)?;
+        let base = Base::open(config)?;
+        let restored = base.restore().await?;
+        let ingest = base.bind_ingest(&restored)?;
         let quic = ingest.address();
+        let sensors = ingest.sessions();
 
-        let listener = listen(config.http.listen)?;
+        let listener = web::listen(base.config.http.listen)?;
         let http = listener.local_addr()?;
-        let secure = !http.ip().is_loopback();
-        let (setup_link, secrets) =
-            secrets(&data, &store, &console_url(http, secure), config.http.setup_link)?;
-        let parts = api::Parts {
-            store: Arc::clone(&store),
-            fleet,
-            board: Arc::clone(&board),
-            journal,
-            sensors,
-            ca: Arc::clone(&ca),
-            metrics: Arc::clone(&metrics),
-            secrets,
-        };
-        let context = Arc::new(api::Context::new(parts, &config.limits, secure, started_ns));
+        let console = base.console_url(http);
+        let with_link = base.config.http.setup_link;
+        let (setup_link, secrets) = web::secrets(&base.data, &restored.store, &console, with_link)?;
+        let context = base.api_context(&restored, sensors, secrets, http);
         let web_handle = Handle::new();
-        let web = serve_http(listener, context, &ca, started_ns, web_handle.clone())?;
+        let web = web::serve(listener, context, &base.ca, base.started_ns, web_handle.clone())?;
 
-        let (stop, stopped) = watch::channel(false);
-        let floor_ns = if store.rebuilt { started_ns } else { 0 };
-        let notifier = notifier(&config, &board, &store, &metrics, http, floor_ns)?;
-        let notifier = notifier.map(|notifier| tokio::spawn(notifier.run(stopped.clone())));
-        let mut ingest_stop = stopped;
+        let (stop, mut stopped) = watch::channel(false);
+        let notifier = base.notifier(&restored, console)?;
+        let notifier = notifier.map(|notifier| tokio::spawn(notifier.run(stop.subscribe())));
         let ingest = tokio::spawn(ingest.run(async move {
-            let _ = ingest_stop.wait_for(|stop| *stop).await;
+            let _ = stopped.wait_for(|stop| *stop).await;
         }));
+        // The journal ends when the last handle to it does; only those who write may have one.
+        let Restored { writer, engine, requests, .. } = restored;
         Ok(Self {
+            base,
             quic,
             http,
             setup_link,
-            secure,
-            config,
-            metrics,
-            board,
             stop,
             requests,
             ingest,
@@ -146,7 +93,6 @@ impl App {
             notifier,
             writer,
             engine,
-            _lock: lock,
         })
     }
 
@@ -162,7 +108,7 @@ impl App {
 
     /// Returns the console's address.
     pub fn console_url(&self) -> String {
-        console_url(self.http, self.secure)
+        self.base.console_url(self.http)
     }
 
     /// Returns the link that makes the first account, while there is none.
@@ -172,12 +118,12 @@ impl App {
 
     /// Returns the counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.base.metrics
     }
 
     /// Returns the findings.
     pub fn board(&self) -> &Arc<Board> {
-        &self.board
+        &self.base.board
     }
 
     /// Asks the engine how far it is.
@@ -192,7 +138,7 @@ impl App {
 
     /// Reads the policies again. Broken files are reported and the rest is used.
     pub async fn reload_policies(&self) -> Result<()> {
-        let policy = load_policies(&self.config)?;
+        let policy = load_policies(&self.base.config)?;
         let input = Input::Policy(Box::new(policy));
         self.requests.send(input).await.map_err(|_| anyhow!("the engine has ended"))
     }
@@ -211,7 +157,9 @@ impl App {
 
     /// Ends everything: no new input, then what is under way, then what it has led to.
     pub async fn shutdown(self) -> Result<()> {
-        let Self { stop, requests, ingest, web, web_handle, notifier, writer, engine, .. } = self;
+        let Self {
+            base, stop, requests, ingest, web, web_handle, notifier, writer, engine, ..
+        } = self;
         stop.send_replace(true);
         let _ = ingest.await;
         web_handle.graceful_shutdown(Some(HTTP_CLOSE_TIME));
@@ -228,64 +176,103 @@ impl App {
         if let Some(notifier) = notifier {
             let _ = notifier.await;
         }
+        // The data directory is free for another brain only now.
+        drop(base);
         result
     }
 }
 
-/// Everything that is restored from disk, with the threads that own it.
-struct Core {
-    store: Arc<Store>,
-    fleet: Arc<Fleet>,
-    journal: Journal,
-    writer: Ended,
-    engine: Ended,
-    requests: mpsc::Sender<Input>,
+/// What all parts share.
+#[derive(Debug)]
+struct Base {
+    config: Config,
+    data: PathBuf,
+    started_ns: u64,
+    metrics: Arc<Metrics>,
+    board: Arc<Board>,
+    ca: Arc<Ca>,
+    _lock: nix::fcntl::Flock<File>,
 }
 
-impl Core {
-    fn restore(
-        config: &Config,
-        policy: &PolicySet,
-        metrics: Arc<Metrics>,
-        board: Arc<Board>,
-    ) -> Result<Self> {
+impl Base {
+    fn open(config: Config) -> Result<Self> {
+        config.check()?;
+        // reqwest asks for the process's provider; a second start in one process finds it there.
+        install_provider();
+        let started_ns = clock::now_ns();
         let data = config.data_dir();
-        let opened = Opened::open(&data.join("journal"), &metrics)?;
-        let store = Arc::new(Store::open(&data, &metrics)?);
-        let stored = store.findings.load()?;
-        let fleet = Arc::new(Fleet::new(stored.hosts, Arc::clone(&metrics)));
-        let parts = engine::Parts {
-            store: Arc::clone(&store),
-            fleet: Arc::clone(&fleet),
-            board: Arc::clone(&board),
-            metrics: Arc::clone(&metrics),
+        file::private_dir(&data)?;
+        let lock = lock(&data)?;
+        let ca = Arc::new(Ca::open(&data.join("ca"), started_ns)?);
+        let (metrics, board) = (Arc::new(Metrics::new()), Arc::new(Board::default()));
+        Ok(Self { config, data, started_ns, metrics, board, ca, _lock: lock })
+    }
+
+    async fn restore(&self) -> Result<Restored> {
+        let policy = load_policies(&self.config)?;
+        let config = self.config.clone();
+        let (metrics, board) = (Arc::clone(&self.metrics), Arc::clone(&self.board));
+        // Reading gigabytes does not belong on the threads that serve the network.
+        let restoring = move || Restored::open(&config, &policy, metrics, board);
+        tokio::task::spawn_blocking(restoring).await.context("the restore panicked")?
+    }
+
+    fn bind_ingest(&self, restored: &Restored) -> Result<Ingest> {
+        let shared = ingest::Shared::new(
+            Arc::clone(&self.ca),
+            Arc::clone(&restored.store),
+            Arc::clone(&restored.fleet),
+            Arc::clone(&self.board),
+            Journal::clone(&restored.journal),
+            Arc::clone(&self.metrics),
+            self.config.limits.clone(),
+        );
+        Ok(Ingest::bind(self.config.ingest.listen, shared)?)
+    }
+
+    fn api_context(
+        &self,
+        restored: &Restored,
+        sensors: Arc<ingest::Sessions>,
+        secrets: api::Secrets,
+        http: SocketAddr,
+    ) -> Arc<api::Context> {
+        let parts = api::Parts {
+            store: Arc::clone(&restored.store),
+            fleet: Arc::clone(&restored.fleet),
+            board: Arc::clone(&self.board),
+            journal: Journal::clone(&restored.journal),
+            sensors,
+            ca: Arc::clone(&self.ca),
+            metrics: Arc::clone(&self.metrics),
+            secrets,
         };
-        let engine = Engine::restore(parts, policy, stored.checkpoint, stored.findings, &opened)?;
-        store.outbox.retain(|id| board.get(id).is_some())?;
-        let (logged_sender, logged) = mpsc::channel(ENGINE_QUEUE);
-        let (requests, request_receiver) = mpsc::channel(REQUEST_QUEUE);
-        let (journal, writer) = opened.start(&config.journal, metrics, logged_sender)?;
-        let checkpointed = writer.checkpointed();
-        let channels = engine::Channels { logged, requests: request_receiver, checkpointed };
-        let writer = thread("journal", async move { writer.run().await.map_err(Into::into) })?;
-        let engine =
-            thread(
-                "engine",
-                async move { engine::run(engine, channels).await.map_err(Into::into) },
-            )?;
-        Ok(Self { store, fleet, journal, writer, engine, requests })
+        let secure = is_secure(http);
+        Arc::new(api::Context::new(parts, &self.config.limits, secure, self.started_ns))
+    }
+
+    fn notifier(&self, restored: &Restored, console: String) -> Result<Option<Notifier>> {
+        let settings = &self.config.notify;
+        let Some(url) = &settings.slack_webhook else { return Ok(None) };
+        let console = settings.console_url.clone().unwrap_or(console);
+        let webhook = Webhook::new(url, settings.allow_private, console)?;
+        let rules = Rules {
+            min_severity: settings.min_severity,
+            max_per_minute: settings.max_per_minute,
+            floor_ns: if restored.store.rebuilt { self.started_ns } else { 0 },
+        };
+        let (board, store) = (Arc::clone(&self.board), Arc::clone(&restored.store));
+        Ok(Some(Notifier::new(board, store, Arc::clone(&self.metrics), webhook, rules)))
+    }
+
+    fn console_url(&self, http: SocketAddr) -> String {
+        web::console_url(http, is_secure(http))
     }
 }
 
-/// Runs a task that blocks or computes for long on a thread of its own.
-fn thread(name: &str, task: impl Future<Output = Result<()>> + Send + 'static) -> Result<Ended> {
-    let (sender, ended) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // After a panic the sender is dropped, which says as much.
-        let _ = sender.send(runtime.block_on(task));
-    })?;
-    Ok(ended)
+/// Whether HTTP on this address is served with TLS.
+fn is_secure(http: SocketAddr) -> bool {
+    !http.ip().is_loopback()
 }
 
 fn why(part: &str, ended: Result<Result<()>, oneshot::error::RecvError>) -> anyhow::Error {
@@ -322,88 +309,6 @@ fn load_policies(config: &Config) -> Result<PolicySet> {
     policy.protect(&own);
     tracing::info!(revision = %policy.revision, rules = policy.rules.len(), "policies are loaded");
     Ok(policy)
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("failed to listen on {address}/tcp"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn serve_http(
-    listener: TcpListener,
-    context: Arc<api::Context>,
-    ca: &Ca,
-    now_ns: u64,
-    handle: Handle<SocketAddr>,
-) -> Result<JoinHandle<std::io::Result<()>>> {
-    let address = listener.local_addr()?;
-    let secure = context.secure;
-    let service = api::router(context).into_make_service_with_connect_info::<SocketAddr>();
-    if !secure {
-        let server =
-            axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HTTP_HEAD_TIME);
-        return Ok(tokio::spawn(server.serve(service)));
-    }
-    let mut names = vec![wire::BRAIN_NAME.to_owned(), "localhost".to_owned()];
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    names.extend(Some(hostname.trim().to_owned()).filter(|name| !name.is_empty()));
-    names.dedup();
-    let addresses = if address.ip().is_unspecified() { Vec::new() } else { vec![address.ip()] };
-    let config = ca.server(&names, &addresses, now_ns)?.http_config()?;
-    let config = RustlsConfig::from_config(Arc::new(config));
-    let server = axum_server::from_tcp_rustls(listener, config)?.handle(handle);
-    Ok(tokio::spawn(server.first_request_timeout(HTTP_HEAD_TIME).serve(service)))
-}
-
-fn console_url(address: SocketAddr, secure: bool) -> String {
-    format!("{}://{address}/", if secure { "https" } else { "http" })
-}
-
-/// Makes the secrets of this start; returns the set-up link while there is no account.
-fn secrets(
-    data: &Path,
-    store: &Store,
-    console: &str,
-    with_link: bool,
-) -> Result<(Option<String>, api::Secrets)> {
-    let path = data.join("cli.token");
-    let stored = file::read(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
-    let cli = match stored.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
-        Some(token) => token,
-        None => {
-            let token = format!("smk_{}", identity::random_secret());
-            file::replace(&path, format!("{token}\n").as_bytes())?;
-            token
-        }
-    };
-    let setup = (with_link && store.users.is_empty()).then(identity::random_secret);
-    let link = setup.as_ref().map(|secret| format!("{console}setup?token={secret}"));
-    let hash = |secret: String| identity::secret_hash(secret.as_bytes());
-    Ok((link, api::Secrets { setup: Mutex::new(setup.map(hash)), cli: hash(cli) }))
-}
-
-fn notifier(
-    config: &Config,
-    board: &Arc<Board>,
-    store: &Arc<Store>,
-    metrics: &Arc<Metrics>,
-    http: SocketAddr,
-    floor_ns: u64,
-) -> Result<Option<Notifier>> {
-    let settings = &config.notify;
-    let Some(url) = &settings.slack_webhook else { return Ok(None) };
-    let console = settings.console_url.clone();
-    let console = console.unwrap_or_else(|| console_url(http, !http.ip().is_loopback()));
-    let webhook = Webhook::new(url, settings.allow_private, console)?;
-    let rules = Rules {
-        min_severity: settings.min_severity,
-        max_per_minute: settings.max_per_minute,
-        floor_ns,
-    };
-    let (board, store, metrics) = (Arc::clone(board), Arc::clone(store), Arc::clone(metrics));
-    Ok(Some(Notifier::new(board, store, metrics, webhook, rules)))
 }
 
 /// Returns the certificate authority's file below a data directory, for clients on this machine.

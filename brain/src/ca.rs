@@ -1,6 +1,6 @@
-//! The brain's own certificate authority. It signs the brain's server certificate, anew at each start,
-//! and the certificates of sensors. Nothing outside the fleet trusts it, and the fleet trusts nothing
-//! else.
+//! The brain's own certificate authority. It signs the brain's server certificate, anew at each
+//! start, and the certificates of sensors. Nothing outside the fleet trusts it, and the fleet
+//! trusts nothing else.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -23,14 +23,15 @@ use crate::store::file::{self, FileError};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How long the authority lives. Replacing it means enrolling every sensor again, so it outlives them.
+/// How long the authority lives. Replacing it means enrolling every sensor again, so it outlives
+/// them.
 const CA_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
 /// How long a server certificate lives. It is made at each start and never stored.
 const SERVER_LIFETIME: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// How long a sensor's certificate lives: a host that was away over a long week-end comes back, a stolen
-/// key does not stay useful.
+/// How long a sensor's certificate lives: a host that was away over a long week-end comes back, a
+/// stolen key does not stay useful.
 pub const SENSOR_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Certificates begin this much before now, since a sensor's clock may be behind.
@@ -196,8 +197,8 @@ pub fn provider() -> Arc<CryptoProvider> {
 fn generate(now_ns: u64) -> Result<(KeyPair, String), CaError> {
     let key = KeyPair::generate().map_err(CaError::Sign)?;
     let mut params = CertificateParams::default();
-    // Each fleet's authority has its own name, so that a certificate of another fleet is told from a
-    // forged one.
+    // Each fleet's authority has its own name, so that a certificate of another fleet is told from
+    // a forged one.
     let name = format!("Sakuramori fleet CA {}", crate::identity::hex(&rand::random::<[u8; 4]>()));
     name_and_span(&mut params, &name, now_ns, CA_LIFETIME);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -100,7 +100,13 @@ pub(crate) struct Server {
     )]
     server: String,
     /// Data directory of the brain, for its token and certificate.
-    #[arg(long, value_name = "DIR", env = "SAKURAMORI_DATA", default_value = DATA_DEFAULT, global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SAKURAMORI_DATA",
+        default_value = DATA_DEFAULT,
+        global = true
+    )]
     data: PathBuf,
     /// File with the token [default: cli.token in the data directory]
     #[arg(long, value_name = "FILE", global = true)]

@@ -1,4 +1,5 @@
-//! Settings: a TOML file, then flags over it. A mistake becomes one sentence that names file and line.
+//! Settings: a TOML file, then flags over it. A mistake becomes one sentence that names file and
+//! line.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -148,6 +149,8 @@ impl Default for Journal {
 pub struct Limits {
     /// QUIC connections at once. Each may hold 256 KiB of unread bytes: 2.5 GiB at the most.
     pub connections: u32,
+    /// Bytes of one sensor in a second, before it is read more slowly. A busy host sends a tenth.
+    pub bytes_per_second: u64,
     /// Handshakes of one address in a second, and as many again in a burst.
     pub handshakes_per_second: u32,
     /// Refused enrolments of one address in a minute; more are refused unread.
@@ -162,6 +165,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            bytes_per_second: 8 << 20,
             handshakes_per_second: 200,
             failed_enrolments_per_minute: 30,
             failed_logins_per_minute: 10,

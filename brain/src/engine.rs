@@ -1,9 +1,9 @@
 //! The engine: one task that owns all detection state and takes a closed set of inputs in order.
 //!
-//! What it does is a function of the journal. Batches, decisions and the passing of time come in the
-//! journal's order, so after a crash the same inputs give the same findings: the last checkpoint is
-//! restored, the detectors' windows are filled again from the journal, and what came after the checkpoint is
-//! taken in as if it had just arrived.
+//! What it does is a function of the journal. Batches, decisions and the passing of time come in
+//! the journal's order, so after a crash the same inputs give the same findings: the last
+//! checkpoint is restored, the detectors' windows are filled again from the journal, and what came
+//! after the checkpoint is taken in as if it had just arrived.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -29,15 +29,15 @@ use crate::store::{Store, StoreError};
 /// Detectors hear of time in steps of this, at multiples of it.
 const TICK_NS: u64 = SECOND_NS;
 
-/// Time goes on for so long after the last record. Longer than any window, so nothing is open by then; a
-/// bound, so that a brain that was off for a month does not count its seconds.
-const IDLE_NS: u64 = 2 * 3600 * SECOND_NS;
+/// Time goes on for so long after the last record. Longer than any window, so nothing is open by
+/// then; a bound, so that a brain that was off for a month does not count its seconds.
+const IDLE_NS: u64 = 2 * Detectors::MEMORY_NS;
 
-/// How far before the checkpoint the windows are filled again: as long as time goes on.
-const WARM_NS: u64 = IDLE_NS;
+/// How far before the checkpoint the windows are filled again.
+const WARM_NS: u64 = Detectors::MEMORY_NS;
 
-/// A checkpoint is written this often when something has changed: what a restart replays is little, and
-/// a disk does not mind.
+/// A checkpoint is written this often when something has changed: what a restart replays is little,
+/// and a disk does not mind.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
 
 /// What the engine takes in.
@@ -156,8 +156,6 @@ impl Engine {
         if warm {
             engine.end_warming(checkpoint);
         }
-        // A journal that lost its end, or was begun anew, has lower indexes than the checkpoint.
-        engine.at.index = engine.at.index.min(journal.last_index());
         Ok(engine)
     }
 
@@ -173,7 +171,8 @@ impl Engine {
             Payload::Batch { sensor, frame, .. } => {
                 let batch = match wire::codec::decode_batch_frame(&frame) {
                     Ok(batch) => Box::new(batch),
-                    // It was decoded before it was stored; another version of this program wrote it.
+                    // It was decoded before it was stored; another version of this program wrote
+                    // it.
                     Err(error) => {
                         tracing::error!(index, %error, "a batch of the journal cannot be read");
                         metrics::count(&self.parts.metrics.batches, "unreadable");

@@ -1,5 +1,5 @@
-//! What is known of each host right now: connection, coverage, rates. Counters are checkpointed with the
-//! journal, so each batch counts once.
+//! What is known of each host right now: connection, coverage, rates. Counters are checkpointed
+//! with the journal, so each batch counts once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -15,7 +15,8 @@ use crate::identity::SensorId;
 use crate::metrics::Metrics;
 use crate::text;
 
-/// Signals and outcomes of one host that are told apart; a sensor of this version names about twenty.
+/// Signals and outcomes of one host that are told apart; a sensor of this version names about
+/// twenty.
 const LEDGER_MAX: usize = 256;
 
 /// Characters of a signal's or outcome's name.
@@ -145,8 +146,8 @@ impl Rate {
     }
 }
 
-/// A batch's clock was read before it travelled, so its offset is too low by the way, or by hours when it
-/// waited in a spool: the highest is the best.
+/// A batch's clock was read before it travelled, so its offset is too low by the way, or by hours
+/// when it waited in a spool: the highest is the best.
 #[derive(Clone, Copy, Debug, Default)]
 struct Offset {
     best_ns: i64,

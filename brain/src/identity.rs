@@ -1,8 +1,8 @@
 //! Who is who: ids of sensors, and the join tokens by which they become known.
 //!
-//! A join token is `skm1.` and the base64url form of the CA certificate's SHA-256, the token's id and
-//! its secret. The brain keeps only a hash of the secret, so a stolen data directory does not let
-//! anyone enrol.
+//! A join token is `skm1.` and the base64url form of the CA certificate's SHA-256, the token's id
+//! and its secret. The brain keeps only a hash of the secret, so a stolen data directory does not
+//! let anyone enrol.
 
 use std::fmt;
 use std::str::FromStr;
@@ -122,8 +122,8 @@ impl TokenSecret {
     }
 }
 
-/// Returns the hash of a random secret. The secrets hashed here have 128 bits or more, so a fast hash
-/// is enough; passwords go through argon2id.
+/// Returns the hash of a random secret. The secrets hashed here have 128 bits or more, so a fast
+/// hash is enough; passwords go through argon2id.
 pub fn secret_hash(secret: &[u8]) -> String {
     blake3::hash(secret).to_hex().to_string()
 }

@@ -1,5 +1,6 @@
-//! Where sensors connect: one QUIC endpoint, two protocols. A session needs a certificate of our own CA; an
-//! enrolment needs a join token. Who somebody is, is settled before a byte of theirs is looked at.
+//! Where sensors connect: one QUIC endpoint, two protocols. A session needs a certificate of our
+//! own CA; an enrolment needs a join token. Who somebody is, is settled before a byte of theirs is
+//! looked at.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,7 @@ use crate::store::Store;
 mod enrol;
 mod frame;
 mod gate;
+mod pace;
 mod refusal;
 mod session;
 mod sessions;
@@ -135,6 +137,11 @@ impl Ingest {
     /// Returns the address with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the live sessions.
+    pub fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.shared.sessions)
     }
 
     /// Takes connections until `stop` is done, then closes them all.

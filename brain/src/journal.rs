@@ -1,8 +1,9 @@
-//! The journal: an append-only log on disk. What is in it is acknowledged; what is acknowledged is in it.
+//! The journal: an append-only log on disk. What is in it is acknowledged; what is acknowledged is
+//! in it.
 //!
-//! Records are written in groups and synced before anyone hears of them. The journal is also what puts
-//! batches, decisions of analysts and the passing of time into one order, so that reading it again
-//! gives the engine the same inputs.
+//! Records are written in groups and synced before anyone hears of them. The journal is also what
+//! puts batches, decisions of analysts and the passing of time into one order, so that reading it
+//! again gives the engine the same inputs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -246,9 +247,14 @@ impl Opened {
         Ok(())
     }
 
-    /// Returns the index of the last record.
-    pub fn last_index(&self) -> u64 {
-        self.next_index - 1
+    /// Makes new records follow `index`. The state may know of records that the journal has lost;
+    /// their numbers must not be given out again, or new records would pass for known ones.
+    pub fn follow(&mut self, index: u64) {
+        if index >= self.next_index {
+            let (first, last) = (self.next_index, index);
+            tracing::error!(first, last, "the journal has lost records; their findings are kept");
+            self.next_index = index + 1;
+        }
     }
 
     /// Calls `on` with each entry that was received at `from_ns` or later, or has an index beyond

@@ -2,13 +2,13 @@
 //!
 //! # Reading order
 //! [`app`] builds every part and ends it in order. Then the way of the data: [`ingest`] (QUIC,
-//! identity, limits), [`journal`] (what is acknowledged is on disk), [`engine`] (the one owner of all
-//! detection state), [`detect`] over [`record`] and [`window`] (pure), [`finding`] (one problem each),
-//! [`board`] (findings as everyone else sees them), [`store`] (what is kept), [`notify`] (who is told),
-//! [`api`] and [`console`] (what people see).
+//! identity, limits), [`journal`] (what is acknowledged is on disk), [`engine`] (the one owner of
+//! all detection state), [`detect`] over [`record`] and [`window`] (pure), [`finding`] (one problem
+//! each), [`board`] (findings as everyone else sees them), [`store`] (what is kept), [`notify`]
+//! (who is told), [`api`] and [`console`] (what people see).
 //!
-//! Arrows point down that list: `detect`, `window`, `finding` and `record` know nothing of tokio, quinn,
-//! axum, sled or the time of day.
+//! Arrows point down that list: `detect`, `window`, `finding` and `record` know nothing of tokio,
+//! quinn, axum, sled or the time of day.
 
 #![forbid(unsafe_code)]
 

@@ -46,7 +46,8 @@ type Outcomes = Family<Outcome, Counter>;
 /// Distinct (signal, reason) pairs that are shown; further ones are counted as `other`.
 const LOSS_LABELS_MAX: usize = 128;
 
-/// Highest latency that is told apart, in microseconds: an hour, since a spool may hold batches back.
+/// Highest latency that is told apart, in microseconds: an hour, since a spool may hold batches
+/// back.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 /// Counts and gauges of the whole brain. Cheap to update from anywhere.
@@ -66,6 +67,8 @@ pub struct Metrics {
     pub bytes: Counter,
     /// Records in new batches.
     pub records: Counter,
+    /// Frames after which a sensor was made to wait.
+    pub paced: Counter,
     /// Sequence numbers that a sensor skipped.
     pub sequence_gaps: Counter,
     /// Bytes of the journal on disk.
@@ -130,6 +133,7 @@ impl Metrics {
             batches: Family::default(),
             bytes: Counter::default(),
             records: Counter::default(),
+            paced: Counter::default(),
             sequence_gaps: Counter::default(),
             journal_bytes: Gauge::default(),
             journal_commits: Counter::default(),
@@ -172,6 +176,7 @@ impl Metrics {
         r.register("ingest_batches", "Batches from sensors", self.batches.clone());
         r.register_with_unit("ingest", "Batch frames", Unit::Bytes, self.bytes.clone());
         r.register("ingest_records", "Records in new batches", self.records.clone());
+        r.register("ingest_paced", "Frames that made a sensor wait", self.paced.clone());
         r.register("ingest_sequence_gaps", "Skipped sequence numbers", self.sequence_gaps.clone());
         r.register("sensor_records_lost", "Losses that sensors report", self.lost.clone());
     }

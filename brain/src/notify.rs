@@ -1,8 +1,8 @@
-//! Tells people of findings, at their pace: a message for a new one, a digest when there are many, a
-//! reminder when old ones go on. Detection never waits for it.
+//! Tells people of findings, at their pace: a message for a new one, a digest when there are many,
+//! a reminder when old ones go on. Detection never waits for it.
 //!
-//! What is due is what the outbox does not hold, so nothing has to be queued twice, and a crash between
-//! sending and noting repeats one message at the most.
+//! What is due is what the outbox does not hold, so nothing has to be queued twice, and a crash
+//! between sending and noting repeats one message at the most.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ use webhook::Delivery;
 /// What is due is looked at this often: sightings that come together are told together.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A finding older than this when it is first looked at is history, not news: a webhook that is set up on
-/// an old brain must not tell a year.
+/// A finding older than this when it is first looked at is history, not news: a webhook that is set
+/// up on an old brain must not tell a year.
 const NEWS_NS: u64 = 24 * 3600 * SECOND_NS;
 
 /// Findings that go on are told again this often.
@@ -203,7 +203,8 @@ impl Notifier {
             let wait = match self.webhook.post(&message).await {
                 Delivery::Done => break,
                 Delivery::Refused(why) => {
-                    // The receiver will not take it later either, such as a message that it finds too long.
+                    // The receiver will not take it later either, such as a message that it finds
+                    // too long.
                     tracing::error!(why, "the webhook refused a message");
                     metrics::count(&self.metrics.notifications, "refused");
                     break;

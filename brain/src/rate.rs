@@ -1,4 +1,5 @@
-//! Token buckets per key, such as an address: a burst, then a steady rate. Pure: time is an argument.
+//! Token buckets per key, such as an address: a burst, then a steady rate. Pure: time is an
+//! argument.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,10 +1,10 @@
 //! What the brain keeps besides the journal.
 //!
-//! Two kinds of places, for two kinds of loss. Accounts, tokens, hosts and the audit log cannot be made
-//! again from anything, so they are small files that are written beside, synced and renamed. Findings,
-//! checkpoints, sessions and what was sent are in sled: they are many, and a corrupt sled is set aside
-//! and built again from the journal. sled's `flush` is no fsync on Linux, so at each checkpoint
-//! its file is synced by us.
+//! Two kinds of places, for two kinds of loss. Accounts, tokens, hosts and the audit log cannot be
+//! made again from anything, so they are small files that are written beside, synced and renamed.
+//! Findings, checkpoints, sessions and what was sent are in sled: they are many, and a corrupt sled
+//! is set aside and built again from the journal. sled's `flush` is no fsync on Linux, so at each
+//! checkpoint its file is synced by us.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -60,9 +60,18 @@ pub(super) async fn revoke(
 
 /// Returns a host as it is shown.
 pub(super) fn host(context: &Context, id: &str) -> Option<Value> {
-    let entry = context.store.hosts.get(id)?;
-    let open = open_findings(context).get(id).copied().unwrap_or(0);
-    Some(view::host(&entry, &status(context, &entry), open, clock::now_ns()))
+    some(context, &[id.to_owned()]).pop()
+}
+
+/// Returns several hosts as they are shown; going through all findings once is enough for them.
+pub(super) fn some(context: &Context, ids: &[String]) -> Vec<Value> {
+    let open = open_findings(context);
+    let now_ns = clock::now_ns();
+    let shown = ids.iter().filter_map(|id| context.store.hosts.get(id)).map(|entry| {
+        let findings = open.get(entry.id.as_str()).copied().unwrap_or(0);
+        view::host(&entry, &status(context, &entry), findings, now_ns)
+    });
+    shown.collect()
 }
 
 fn status(context: &Context, entry: &HostEntry) -> Status {

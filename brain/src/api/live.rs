@@ -88,10 +88,10 @@ impl Reader {
     }
 
     fn take_tick(&mut self) {
-        for id in std::mem::take(&mut self.hosts) {
-            if let Some(host) = hosts::host(&self.context, &id.to_string()) {
-                self.push("host", &host);
-            }
+        let changed: Vec<String> =
+            std::mem::take(&mut self.hosts).iter().map(ToString::to_string).collect();
+        for host in hosts::some(&self.context, &changed) {
+            self.push("host", &host);
         }
         self.push("overview", &overview::value(&self.context));
     }

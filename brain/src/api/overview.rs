@@ -20,6 +20,9 @@ pub(super) async fn overview(State(context): State<Arc<Context>>) -> Json<Value>
 pub(super) fn value(context: &Context) -> Value {
     let now_ns = clock::now_ns();
     let losses = context.fleet.losses();
+    let by_reason = losses
+        .iter()
+        .map(|(signal, reason, count)| json!({"signal": signal, "reason": reason, "count": count}));
     json!({
         "findings": findings(context),
         "hosts": hosts(context, now_ns),
@@ -30,9 +33,7 @@ pub(super) fn value(context: &Context) -> Value {
         },
         "lost": {
             "total": losses.iter().map(|(_, _, count)| count).sum::<u64>(),
-            "by_reason": losses.iter()
-                .map(|(signal, reason, count)| json!({"signal": signal, "reason": reason, "count": count}))
-                .collect::<Vec<_>>(),
+            "by_reason": by_reason.collect::<Vec<_>>(),
         },
         "started": rfc3339(context.started_ns),
     })

@@ -39,7 +39,9 @@ impl SessionView {
 }
 
 /// Returns a finding.
-pub(crate) fn finding(f: &Finding) -> Json {
+pub(super) fn finding(f: &Finding) -> Json {
+    let lineage = f.process.iter().flat_map(|process| process.lineage());
+    let coverage = &f.coverage;
     json!({
         "id": f.id.0,
         "type": f.kind.name,
@@ -59,7 +61,7 @@ pub(crate) fn finding(f: &Finding) -> Json {
         "first_seen": rfc3339(f.first_ns),
         "last_seen": rfc3339(f.last_ns),
         "process": f.process.as_ref().map(|p| process(p)),
-        "lineage": f.process.iter().flat_map(|p| p.lineage()).map(|p| process(p)).collect::<Vec<_>>(),
+        "lineage": lineage.map(|p| process(p)).collect::<Vec<_>>(),
         "actors": f.actors.iter()
             .map(|a| json!({"kind": a.kind.name(), "value": text::visible_str(&a.value)}))
             .collect::<Vec<_>>(),
@@ -76,7 +78,10 @@ pub(crate) fn finding(f: &Finding) -> Json {
             "author": f.policy.author,
         },
         "exactness": f.exactness.name(),
-        "coverage": {"state": f.coverage.state.name(), "detail": text::visible_str(&f.coverage.detail)},
+        "coverage": {
+            "state": coverage.state.name(),
+            "detail": text::visible_str(&coverage.detail),
+        },
         "dedup_key": text::visible_str(&f.dedup_key),
         "history": f.history.iter()
             .map(|d| json!({
@@ -173,12 +178,15 @@ fn coverage(status: &Status) -> Option<Json> {
 
 fn ledger_row(signal: &str, outcomes: &BTreeMap<String, u64>) -> Json {
     let count = |name: &str| outcomes.get(name).copied().unwrap_or(0);
-    let lost = outcomes.iter().filter(|(name, count)| is_loss(name) && **count > 0);
+    let lost = outcomes
+        .iter()
+        .filter(|(name, count)| is_loss(name) && **count > 0)
+        .map(|(reason, count)| json!({"reason": reason, "count": count}));
     json!({
         "signal": signal,
         "seen": count("seen"),
         "delivered": count("delivered"),
-        "lost": lost.map(|(reason, count)| json!({"reason": reason, "count": count})).collect::<Vec<_>>(),
+        "lost": lost.collect::<Vec<_>>(),
     })
 }
 

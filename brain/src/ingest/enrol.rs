@@ -16,6 +16,7 @@ use crate::clock;
 use crate::identity::{SensorId, TokenSecret};
 use crate::metrics;
 use crate::store::file::FileError;
+use crate::store::hosts::HOSTS_MAX;
 use crate::store::tokens::TokenError;
 
 /// The whole of an enrolment takes no longer than this.
@@ -84,9 +85,7 @@ async fn decide(
         Some(id) if request.token.is_empty() => renew(&shared_too, id, &request, now_ns),
         _ => join(&shared_too, &request, now_ns),
     });
-    let result = enrolled
-        .await
-        .unwrap_or_else(|_| Err(Refused::new("internal", "the brain failed to enrol")));
+    let result = enrolled.await.unwrap_or_else(|_| Err(Refused::internal()));
     if result.is_err() {
         let _ = shared.failed_enrolments().take(from, now_ns);
     }
@@ -96,6 +95,9 @@ async fn decide(
 fn join(shared: &Shared, request: &EnrolRequest, now_ns: u64) -> Result<EnrolReply, Refused> {
     let secret = TokenSecret::from_wire(&request.token).ok_or(TokenError::Wrong)?;
     shared.store.tokens.check(&secret, now_ns)?;
+    if shared.store.hosts.count() >= HOSTS_MAX {
+        return Err(Refused::new("too_many_hosts", "as many hosts as may have enrolled"));
+    }
     let id = SensorId::random();
     // The request is checked by signing it, before the token is spent on it.
     let issued = shared.ca.issue(id, &request.csr_der, now_ns)?;

@@ -11,7 +11,8 @@ use super::refusal::Refused;
 /// A frame that has begun must be complete after this; a slow one is somebody who holds memory.
 const FRAME_TIME: Duration = Duration::from_secs(30);
 
-/// Bytes taken from a stream at once: memory grows with what has arrived, not with what was announced.
+/// Bytes taken from a stream at once: memory grows with what has arrived, not with what was
+/// announced.
 const CHUNK: usize = 64 * 1024;
 
 /// A frame as it arrived.

@@ -1,5 +1,5 @@
-//! The UDP socket, with a look at each datagram: quinn drops what is not QUIC without a word, and an
-//! operator wants to know that somebody throws things at the port.
+//! The UDP socket, with a look at each datagram: quinn drops what is not QUIC without a word, and
+//! an operator wants to know that somebody throws things at the port.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -64,8 +64,8 @@ impl Gate {
     }
 }
 
-/// Returns why a datagram cannot belong to a connection, from its first bytes (RFC 8999 and RFC 9000,
-/// section 17). What passes here may still be refused by its cryptography.
+/// Returns why a datagram cannot belong to a connection, from its first bytes (RFC 8999 and RFC
+/// 9000, section 17). What passes here may still be refused by its cryptography.
 fn fault(datagram: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Option<&'static str> {
     let (&first, rest) = datagram.split_first()?;
     let is_long = first & 0x80 != 0;

@@ -31,6 +31,11 @@ impl Refused {
         Self { reason, message: message.into() }
     }
 
+    /// A fault of ours.
+    pub(super) fn internal() -> Self {
+        Self::new("internal", "the brain failed; its log says why")
+    }
+
     pub(super) fn handshake(error: ConnectionError) -> Self {
         let reason = match &error {
             ConnectionError::TransportError(e) => alert(e.code).unwrap_or("handshake_failed"),

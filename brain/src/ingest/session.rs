@@ -11,6 +11,7 @@ use wire::codec;
 use wire::control::{Ack, Control, Hello, Refusal, Welcome};
 
 use super::frame;
+use super::pace::Pace;
 use super::refusal::Refused;
 use super::{Shared, tls};
 use crate::clock;
@@ -116,21 +117,25 @@ async fn serve(
     }
     let (pending, mut waiting) = mpsc::channel(PENDING_MAX);
     let mut lanes = JoinSet::new();
+    let pace = Arc::new(Pace::new(shared.limits.bytes_per_second));
     loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    lanes.spawn(read_lane(Arc::clone(shared), id, stream, pending.clone()));
+                    let (shared, pace) = (Arc::clone(shared), Arc::clone(&pace));
+                    lanes.spawn(read_lane(shared, id, stream, pace, pending.clone()));
                 }
                 Err(error) => return Refused::lost(&error).map_or(Ok(()), Err),
             },
             Some(lane) = lanes.join_next(), if !lanes.is_empty() => {
-                lane.unwrap_or_else(|_| Err(Refused::new("internal", "the brain failed to read a stream")))?;
+                lane.unwrap_or_else(|_| Err(Refused::internal()))?;
             }
             Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
             // The sensor has nothing more to say on this stream in this version.
             frame = frame::read(&mut receive) => match frame? {
-                Some(_) => return Err(Refused::new("unexpected_message", "nothing follows the hello")),
+                Some(_) => {
+                    return Err(Refused::new("unexpected_message", "nothing follows the hello"));
+                }
                 None => return drain(control, waiting, lanes).await,
             }
         }
@@ -157,12 +162,14 @@ async fn read_lane(
     shared: Arc<Shared>,
     id: SensorId,
     mut stream: RecvStream,
+    pace: Arc<Pace>,
     pending: mpsc::Sender<Pending>,
 ) -> Result<(), Refused> {
     while let Some(frame) = frame::read(&mut stream).await? {
         let batch = codec::decode_batch(&frame.header, frame.body())?;
         let position = batch.position;
         let records = batch.record_count() as u64;
+        let wait = pace.spend(frame.bytes.len(), clock::now_ns());
         shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
         let append = Append::Batch { sensor: id, batch: Box::new(batch), frame: frame.bytes };
         let answer = shared.journal.append(append).await;
@@ -170,6 +177,10 @@ async fn read_lane(
         shared.metrics.records.inc_by(records);
         if pending.send(Pending { position, answer }).await.is_err() {
             return Ok(());
+        }
+        if !wait.is_zero() {
+            shared.metrics.paced.inc();
+            tokio::time::sleep(wait).await;
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! TLS of the endpoint: our CA, TLS 1.3 only, client certificates checked and looked up, nothing early.
+//! TLS of the endpoint: our CA, TLS 1.3 only, client certificates checked and looked up, nothing
+//! early.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,8 +7,8 @@ use wire::batch::{Lane, Position};
 
 use crate::identity::SensorId;
 
-/// Starts of one sensor that are remembered. A sensor's spool may hold batches of earlier starts; one
-/// that restarts so often that its spool spans more of them loses the oldest.
+/// Starts of one sensor that are remembered. A sensor's spool may hold batches of earlier starts;
+/// one that restarts so often that its spool spans more of them loses the oldest.
 const EPOCHS_MAX: usize = 64;
 
 /// One sequence of numbers.

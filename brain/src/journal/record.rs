@@ -4,8 +4,8 @@
 //! len u32 | crc32c u32 | kind u8 | index u64 | received u64 | …
 //! ```
 //! Integers are little-endian; `len` counts what follows the checksum. The checksum also covers the
-//! segment's random number and the record's place in it, so that bytes a sensor put into a frame can
-//! never be taken for a record when a damaged part is skipped.
+//! segment's random number and the record's place in it, so that bytes a sensor put into a frame
+//! can never be taken for a record when a damaged part is skipped.
 
 use wire::batch::{Lane, Position};
 

@@ -100,7 +100,8 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a new segment when the open one is full, and removes the oldest when all are too many.
+    /// Begins a new segment when the open one is full, and removes the oldest when all are too
+    /// many.
     fn roll(&mut self) -> Result<(), JournalError> {
         if self.open.bytes >= self.settings.segment_bytes {
             match begin_segment(&self.dir, self.next_index) {
@@ -161,8 +162,8 @@ impl Log {
         index
     }
 
-    /// Returns the time, never less than what it returned before: the journal's order is the order of
-    /// its times.
+    /// Returns the time, never less than what it returned before: the journal's order is the order
+    /// of its times.
     fn time(&mut self) -> u64 {
         self.last_ns = clock::now_ns().max(self.last_ns);
         self.last_ns

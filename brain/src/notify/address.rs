@@ -1,5 +1,6 @@
-//! Which addresses a webhook may lead to. A webhook is set by an operator, but the brain stands inside the
-//! network: one that leads to a metadata service or to an internal page would be a way in.
+//! Which addresses a webhook may lead to. A webhook is set by an operator, but the brain stands
+//! inside the network: one that leads to a metadata service or to an internal page would be a way
+//! in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! Messages in Slack's Block Kit. Text of a host stands only where nothing is interpreted, or with the
-//! three characters escaped that Slack interprets, and every limit is kept by cutting.
+//! Messages in Slack's Block Kit. Text of a host stands only where nothing is interpreted, or with
+//! the three characters escaped that Slack interprets, and every limit is kept by cutting.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ const HEADER_MAX: usize = 150;
 const SECTION_MAX: usize = 3000;
 const FIELD_MAX: usize = 2000;
 
-/// Slack refuses messages of some 13,200 characters in all without documenting it; this stays clear of it.
+/// Slack refuses messages of some 13,200 characters in all without documenting it; this stays clear
+/// of it.
 const TOTAL_MAX: usize = 10_000;
 
 /// Pieces of evidence that a message shows; the console shows all.
@@ -117,7 +118,8 @@ fn code(text: &str) -> String {
 
 /// A header is plain text, in which nothing is interpreted.
 fn header(text: &str) -> Value {
-    json!({"type": "header", "text": {"type": "plain_text", "text": cut(text, HEADER_MAX), "emoji": false}})
+    let text = cut(text, HEADER_MAX);
+    json!({"type": "header", "text": {"type": "plain_text", "text": text, "emoji": false}})
 }
 
 /// `markdown` must be escaped already. Links that Slack would guess are left alone.
@@ -145,10 +147,8 @@ fn button(console: &str, path: &str, label: &str) -> Option<Value> {
     let url = format!("{}/{path}", console.trim_end_matches('/'));
     let usable = console.starts_with("http://") || console.starts_with("https://");
     usable.then(|| {
-        json!({
-            "type": "actions",
-            "elements": [{"type": "button", "text": {"type": "plain_text", "text": label}, "url": url}],
-        })
+        let text = json!({"type": "plain_text", "text": label});
+        json!({"type": "actions", "elements": [{"type": "button", "text": text, "url": url}]})
     })
 }
 
@@ -259,6 +259,10 @@ mod tests {
         }
     }
 
+    fn several(finding: Arc<Finding>, count: usize) -> Vec<Arc<Finding>> {
+        std::iter::repeat_n(finding, count).collect()
+    }
+
     /// Checks what Slack checks, and that nothing but plain text holds an unescaped character.
     fn check(message: &Value) {
         let blocks = message["blocks"].as_array().unwrap();
@@ -316,14 +320,14 @@ mod tests {
         ] {
             let one = Arc::new(sample(&hostile));
             check(&finding(&one, "https://brain.example"));
-            check(&digest(&vec![Arc::clone(&one); 500], "https://brain.example"));
-            check(&reminder(&vec![one; 500], ""));
+            check(&digest(&several(Arc::clone(&one), 500), "https://brain.example"));
+            check(&reminder(&several(one, 500), ""));
         }
     }
 
     #[test]
     fn a_digest_says_how_many() {
-        let message = digest(&vec![Arc::new(sample("t")); 37], "javascript:alert(1)");
+        let message = digest(&several(Arc::new(sample("t")), 37), "javascript:alert(1)");
         assert_eq!(message["text"], "37 more findings");
         assert!(message.to_string().contains("… and 27 more"));
         assert!(!message.to_string().contains("javascript:"));

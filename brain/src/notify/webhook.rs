@@ -1,5 +1,5 @@
-//! One webhook: its address is looked up and checked anew for each message, and the connection goes to
-//! exactly what was checked.
+//! One webhook: its address is looked up and checked anew for each message, and the connection goes
+//! to exactly what was checked.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,5 @@
-//! The audit log: one line per change that a person or script made. Each line holds the hash of the one
-//! before it, so that a line that is taken out or changed later shows.
+//! The audit log: one line per change that a person or script made. Each line holds the hash of the
+//! one before it, so that a line that is taken out or changed later shows.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -50,7 +50,8 @@ impl Audit {
             file.set_len(whole as u64).map_err(failed("shorten", &path))?;
         }
         if let Some(number) = broken_link(&text[..whole]) {
-            tracing::error!(path = %path.display(), line = number, "the audit log was changed at this line");
+            let path = path.display();
+            tracing::error!(%path, line = number, "the audit log was changed at this line");
         }
         let hash = text[..whole].lines().last().map(hash).unwrap_or_default();
         Ok(Self { path, tail: Mutex::new(Tail { file, hash, bytes: whole as u64 }) })

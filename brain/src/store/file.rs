@@ -98,8 +98,8 @@ impl<T: Clone + Default + Serialize + DeserializeOwned> Document<T> {
         look(&self.lock())
     }
 
-    /// Changes the value. When `change` refuses or the disk fails, nothing has changed. Waits for the
-    /// disk.
+    /// Changes the value. When `change` refuses or the disk fails, nothing has changed. Waits for
+    /// the disk.
     pub fn update<R, E: From<FileError>>(
         &self,
         change: impl FnOnce(&mut T) -> Result<R, E>,
@@ -131,7 +131,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("list.json");
         let document = Document::<Vec<u32>>::open(path.clone()).unwrap();
-        document.update::<_, FileError>(|list| Ok(list.push(1))).unwrap();
+        let push = |list: &mut Vec<u32>| {
+            list.push(1);
+            Ok::<_, FileError>(())
+        };
+        document.update(push).unwrap();
         let refused = document.update(|list| {
             list.push(2);
             Err::<(), _>(FileError::Io {

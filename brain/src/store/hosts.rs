@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::file::{Document, FileError};
 use crate::identity::SensorId;
 
+/// Hosts that may have enrolled, revoked ones included: far above what one brain is built for. Each
+/// enrolment writes the list, which then has some 15 MB.
+pub const HOSTS_MAX: usize = 50_000;
+
 /// Characters of a host's name (RFC 1035 allows 253).
 const NAME_MAX: usize = 253;
 
@@ -80,6 +84,11 @@ impl Hosts {
     /// Returns whether a sensor with this id may talk to the brain.
     pub fn is_welcome(&self, id: SensorId) -> bool {
         self.get(&id.to_string()).is_some_and(|entry| entry.revoked_ns.is_none())
+    }
+
+    /// Returns how many hosts have enrolled.
+    pub fn count(&self) -> usize {
+        self.list.read(Vec::len)
     }
 
     /// Returns all hosts, in the order in which they enrolled.

@@ -1,5 +1,5 @@
-//! What people have been told. A finding that is not in here is still to be sent, so a crash can delay a
-//! message, but not lose it.
+//! What people have been told. A finding that is not in here is still to be sent, so a crash can
+//! delay a message, but not lose it.
 
 use std::sync::Arc;
 

@@ -33,7 +33,8 @@ impl State {
     /// Opens the database, or sets it aside and begins a new one when it is corrupt or outdated.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         file::private_dir(path)?;
-        // sled opens some damaged files as empty ones. That something had been there is noted outside.
+        // sled opens some damaged files as empty ones. That something had been there is noted
+        // outside.
         let begun = path.with_extension("begun");
         match try_open(path, begun.exists()) {
             Ok(db) => {

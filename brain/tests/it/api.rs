@@ -30,12 +30,15 @@ async fn send(
     request.send().await.unwrap()
 }
 
+fn account(token: &str, password: &str) -> Value {
+    json!({"token": token, "user": "admin", "password": password})
+}
+
 /// Makes the first account; returns its cookie and the session's CSRF value.
 async fn set_up(brain: &Brain) -> (String, String) {
     let link = brain.app.setup_link().unwrap();
     let token = link.split_once("?token=").unwrap().1;
-    let body = json!({"token": token, "user": "admin", "password": PASSWORD});
-    let response = send(brain, Method::POST, "/api/v1/setup", &[], body).await;
+    let response = send(brain, Method::POST, "/api/v1/setup", &[], account(token, PASSWORD)).await;
     assert_eq!(response.status(), StatusCode::OK);
     let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
@@ -119,15 +122,15 @@ async fn the_first_account_needs_the_link_and_is_made_once() {
         session,
         json!({"setup_required": true, "user": null, "csrf": null, "version": "0.1.0"})
     );
-    let body = |token: &str, password: &str| json!({"token": token, "user": "admin", "password": password});
-    let wrong = send(&brain, Method::POST, "/api/v1/setup", &[], body("made-up", PASSWORD)).await;
+    let wrong =
+        send(&brain, Method::POST, "/api/v1/setup", &[], account("made-up", PASSWORD)).await;
     assert_eq!(wrong.status(), StatusCode::FORBIDDEN);
     let link = brain.app.setup_link().unwrap().to_owned();
     let token = link.split_once("?token=").unwrap().1;
-    let short = send(&brain, Method::POST, "/api/v1/setup", &[], body(token, "short")).await;
+    let short = send(&brain, Method::POST, "/api/v1/setup", &[], account(token, "short")).await;
     assert_eq!(short.status(), StatusCode::BAD_REQUEST);
     set_up(&brain).await;
-    let again = send(&brain, Method::POST, "/api/v1/setup", &[], body(token, PASSWORD)).await;
+    let again = send(&brain, Method::POST, "/api/v1/setup", &[], account(token, PASSWORD)).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     let error: Value = again.json().await.unwrap();
     assert_eq!(error["error"]["code"], "already_set_up");
@@ -273,8 +276,7 @@ async fn a_list_is_walked_page_by_page_without_gaps() {
 #[tokio::test]
 async fn beyond_loopback_http_has_tls_of_the_fleets_own_ca() {
     let data = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
-    config.data = Some(data.path().to_owned());
+    let mut config = Config { data: Some(data.path().to_owned()), ..Config::default() };
     config.ingest.listen.set_port(0);
     config.http.listen = "0.0.0.0:0".parse().unwrap();
     let app = brain::app::App::start(config).await.unwrap();

@@ -106,8 +106,7 @@ impl Brain {
         // Shown by `cargo test -- --nocapture`, or when a test fails.
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let data = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.data = Some(data.path().to_owned());
+        let mut config = Config { data: Some(data.path().to_owned()), ..Config::default() };
         config.ingest.listen.set_port(0);
         config.http.listen.set_port(0);
         change(&mut config);
@@ -117,7 +116,7 @@ impl Brain {
         Self { access, app, data }
     }
 
-    /// Adds a token with a secret of our own choice of time, straight to the store's file.
+    /// Returns the brain's own CA, to issue what the brain itself would not.
     pub fn ca(&self) -> brain::ca::Ca {
         brain::ca::Ca::open(&self.data.path().join("ca"), brain::clock::now_ns()).unwrap()
     }

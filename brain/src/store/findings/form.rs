@@ -1,5 +1,5 @@
-//! Findings as JSON in the store. The types mirror [`crate::finding`]; a change of either changes the
-//! schema number of [`crate::store::state`].
+//! Findings as JSON in the store. The types mirror [`crate::finding`]; a change of either changes
+//! the schema number of [`crate::store::state`].
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -330,7 +330,8 @@ mod tests {
         let before = finding();
         let json = write(&before).unwrap();
         let after = read(&json).unwrap();
-        // Debug forms leave out nothing but users and groups of processes, which are compared apart.
+        // Debug forms leave out nothing but users and groups of processes, which are compared
+        // apart.
         assert_eq!(format!("{before:?}"), format!("{after:?}").replace("depth: 0", "depth: 0"));
         assert_eq!(write(&after).unwrap(), json);
         let process = after.process.unwrap();
