@@ -8,6 +8,7 @@
 //! [`demo`] (benign traffic, the attack, what must be found), [`bench`] (what watching costs),
 //! [`kernel`] (the trials that need a kernel of their own or root).
 
+pub mod bench;
 pub mod binaries;
 pub mod demo;
 pub mod fleet;
