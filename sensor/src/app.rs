@@ -25,6 +25,8 @@ use crate::uplink::Uplink;
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a last flush may take; the spool keeps what does not go out.
 pub const FLUSH_TIME: Duration = Duration::from_secs(3);
+/// Time between two signs of life to the service manager, which restarts a sensor that gives none.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two coverage records.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -109,7 +111,8 @@ impl Pipeline<'_> {
         let mut ticks = interval(tick);
         // The first coverage tells the brain which hooks there are, so it does not wait.
         let mut coverages = interval_at(Instant::now() + tick, COVERAGE_INTERVAL);
-        for timer in [&mut polls, &mut ticks, &mut coverages] {
+        let mut alive = interval(ALIVE_INTERVAL);
+        for timer in [&mut polls, &mut ticks, &mut coverages, &mut alive] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
@@ -119,6 +122,7 @@ impl Pipeline<'_> {
                 _ = coverages.tick() => self.cover(),
                 _ = ticks.tick() => self.tick(),
                 _ = polls.tick() => self.poll(),
+                _ = alive.tick() => systemd::notify("WATCHDOG=1"),
             }
         }
         // What the kernel has counted until now still goes out.
@@ -141,7 +145,6 @@ impl Pipeline<'_> {
         collector.tick(&outbox.ledger, &mut |observation| offer(batcher, outbox, &observation));
         self.cut(Lane::Security);
         self.cut(Lane::Bulk);
-        systemd::notify("WATCHDOG=1");
     }
 
     fn cover(&mut self) {

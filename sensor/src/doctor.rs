@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::health::is_needless;
 use crate::host::Host;
 use crate::probe::{HookReport, OBJECT_EMBEDDED, Probes};
+use crate::procfs;
 
 /// The running kernel's type information.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -50,7 +51,7 @@ fn facts(config: &Config, host: &Host) -> Vec<Fact> {
     let shown = |path: &Option<std::path::PathBuf>, none: &str| {
         path.as_ref().map_or_else(|| none.to_owned(), |path| path.display().to_string())
     };
-    vec![
+    let mut facts = vec![
         ("kernel", format!("{} on {} processors", host.kernel, host.cpus)),
         (
             "kernel programs",
@@ -70,7 +71,24 @@ fn facts(config: &Config, host: &Host) -> Vec<Fact> {
         ),
         ("watched tasks", shown(&config.scope.cgroup, "all")),
         ("watched network", shown(&config.scope.netns, "this namespace")),
-    ]
+    ];
+    if let Some(pid) = running_sensor() {
+        let means =
+            "an interface has room for one XDP program, so hooks that it holds show as missing";
+        facts.push(("running sensor", format!("pid {pid}; {means}")));
+    }
+    facts
+}
+
+/// Returns the pid of a sensor that runs on this host already.
+fn running_sensor() -> Option<u32> {
+    let ours = std::process::id();
+    let sensors = procfs::all().into_iter().filter(|process| {
+        let mut args = process.args.split(|&b| b == 0);
+        let program = args.next().unwrap_or_default();
+        program.ends_with(b"sakuramori-sensor") && args.any(|arg| arg == b"run")
+    });
+    sensors.map(|process| process.pid).find(|&pid| pid != ours)
 }
 
 fn table(
