@@ -68,7 +68,8 @@ fn console_state() -> Result<String> {
     let mut list = shell::command("git");
     list.args(["ls-files", "--cached", "--others", "--exclude-standard", "brain/console"]);
     let files = shell::output(&mut list).context("failed to list the console's files by git")?;
-    let present: Vec<&str> = files.lines().filter(|file| shell::root().join(file).is_file()).collect();
+    let present: Vec<&str> =
+        files.lines().filter(|file| shell::root().join(file).is_file()).collect();
     let hashes = shell::output(shell::command("git").arg("hash-object").arg("--").args(&present));
     let hashes = hashes.context("failed to hash the console's files by git")?;
     let lines = present.iter().zip(hashes.lines()).map(|(file, hash)| format!("{hash} {file}\n"));

@@ -25,7 +25,7 @@ pub enum Need {
 }
 
 /// Programs that Debian's packages bring: need, program, package.
-const PACKAGES: [(Need, &str, &str); 14] = [
+const PACKAGES: [(Need, &str, &str); 13] = [
     (Need::Build, "cc", "gcc"),
     (Need::Build, "ld", "binutils"),
     (Need::Build, "git", "git"),
@@ -35,7 +35,6 @@ const PACKAGES: [(Need, &str, &str); 14] = [
     (Need::Browser, "chromium", "chromium"),
     (Need::Vm, "qemu-system-x86_64", "qemu-system-x86"),
     (Need::Vm, "busybox", "busybox-static"),
-    (Need::Vm, "cpio", "cpio"),
     (Need::Vm, "xz", "xz-utils"),
     (Need::Vm, "ip", "iproute2"),
     (Need::Bench, "auditctl", "auditd"),

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -57,9 +58,10 @@ pub fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Runs a command to its end; an exit code other than 0 is an error that quotes the command.
+/// Runs a command to its end; an exit code other than 0 is an error that quotes the command. What it
+/// prints is for people: our standard output belongs to the data that the user asked for.
 pub fn must(command: &mut Command) -> Result<()> {
-    if succeeds(command)? {
+    if succeeds(command.stdout(io::stderr()))? {
         return Ok(());
     }
     bail!("`{}` failed; its own message is above", line(command))

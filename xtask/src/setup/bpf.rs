@@ -36,7 +36,8 @@ pub fn ensure() -> Result<()> {
 /// Returns the first toolchain that can build `core`: a nightly, else Debian's.
 fn toolchain() -> Option<&'static str> {
     ["nightly", LINKED_TOOLCHAIN].into_iter().find(|name| {
-        let rustc = Command::new("rustup").args(["run", name, "rustc", "--print", "sysroot"]).output();
+        let rustc =
+            Command::new("rustup").args(["run", name, "rustc", "--print", "sysroot"]).output();
         rustc.is_ok_and(|output| {
             let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/src/lib.rs");
@@ -49,14 +50,16 @@ fn install_toolchain() -> Result<()> {
     let mut nightly = Command::new("timeout");
     nightly.args(["300", "rustup", "toolchain", "install", "nightly", "--profile", "minimal"]);
     nightly.args(["--component", "rust-src", "--no-self-update"]);
-    if shell::succeeds(&mut nightly)? && toolchain().is_some() {
+    if shell::must(&mut nightly).is_ok() && toolchain().is_some() {
         return Ok(());
     }
     eprintln!("  rustup has no nightly with rust-src here; taking the distribution's compiler");
     setup::install_packages(&PACKAGES)?;
     shell::must(Command::new("rustup").args(["toolchain", "link", LINKED_TOOLCHAIN, "/usr"]))?;
     if toolchain().is_none() {
-        bail!("no toolchain has the source of core; run `rustup component add rust-src` for nightly");
+        bail!(
+            "no toolchain has the source of core; run `rustup component add rust-src` for nightly"
+        );
     }
     Ok(())
 }
