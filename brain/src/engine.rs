@@ -120,6 +120,8 @@ pub struct Engine {
     changed: BTreeSet<FindingId>,
     removed: Vec<FindingId>,
     evicted: u64,
+    /// Whether inputs come as they happen; what a replay does was counted when it happened.
+    live: bool,
 }
 
 impl Engine {
@@ -142,6 +144,7 @@ impl Engine {
             changed: BTreeSet::new(),
             removed: Vec::new(),
             evicted: 0,
+            live: false,
         };
         engine.parts.board.begin(engine.findings.iter());
         let warm_from = checkpoint.received_ns.saturating_sub(WARM_NS);
@@ -156,6 +159,7 @@ impl Engine {
         if warm {
             engine.end_warming(checkpoint);
         }
+        engine.live = true;
         Ok(engine)
     }
 
@@ -262,15 +266,21 @@ impl Engine {
         for signal in signals {
             let time_ns = signal.time_ns;
             let (id, change) = self.findings.merge(signal);
-            let outcome = match change {
-                Change::New => "new",
-                Change::Updated => "updated",
-            };
-            metrics::count(&self.parts.metrics.findings, outcome);
-            let delay_ns = clock::now_ns().saturating_sub(time_ns);
-            self.parts.metrics.finding_delay.record(Duration::from_nanos(delay_ns));
+            if self.live {
+                self.count(change, time_ns);
+            }
             self.show(id);
         }
+    }
+
+    fn count(&self, change: Change, time_ns: u64) {
+        let outcome = match change {
+            Change::New => "new",
+            Change::Updated => "updated",
+        };
+        metrics::count(&self.parts.metrics.findings, outcome);
+        let delay_ns = clock::now_ns().saturating_sub(time_ns);
+        self.parts.metrics.finding_delay.record(Duration::from_nanos(delay_ns));
     }
 
     fn take_decision(&mut self, index: u64, received_ns: u64, json: &[u8]) {

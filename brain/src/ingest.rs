@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ use refusal::Refused;
 
 /// A handshake takes one round trip; this is for the slowest link.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// Handshakes under way above which a peer must first prove its address: a spoofed one then costs us
+/// no state. It costs an honest one a round trip.
+const HANDSHAKES_UNPROVEN_MAX: usize = 64;
 
 /// At shutdown, sessions get so long to send what they have to say.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
@@ -85,6 +89,7 @@ pub struct Shared {
     pub limits: config::Limits,
     failed_enrolments: Mutex<RateLimit<IpAddr>>,
     next_connection: AtomicU64,
+    handshakes: AtomicUsize,
 }
 
 impl Shared {
@@ -111,6 +116,7 @@ impl Shared {
             limits,
             failed_enrolments: Mutex::new(failed),
             next_connection: AtomicU64::new(1),
+            handshakes: AtomicUsize::new(0),
         }
     }
 }
@@ -165,6 +171,12 @@ impl Ingest {
                 incoming.refuse();
                 continue;
             }
+            let handshakes = self.shared.handshakes.load(Ordering::Relaxed);
+            if handshakes >= HANDSHAKES_UNPROVEN_MAX && !incoming.remote_address_validated() {
+                // It cannot fail for an address that has not been proven yet.
+                let _ = incoming.retry();
+                continue;
+            }
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 self.shared.metrics.refuse("too_many_connections");
                 incoming.refuse();
@@ -191,7 +203,10 @@ impl Ingest {
 /// Serves one connection, and counts and logs why it was refused, if it was.
 async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     let from = incoming.remote_address();
-    let connection = match handshake(incoming).await {
+    shared.handshakes.fetch_add(1, Ordering::Relaxed);
+    let handshake = handshake(incoming).await;
+    shared.handshakes.fetch_sub(1, Ordering::Relaxed);
+    let connection = match handshake {
         Ok(connection) => connection,
         Err(refused) => return note(&shared, from, &refused),
     };

@@ -15,7 +15,7 @@ use crate::policy::PolicySet;
 use crate::store::Store;
 
 /// Batches that may wait for the engine. The journal waits when there are more, and so do sensors.
-const ENGINE_QUEUE: usize = 64;
+const ENGINE_QUEUE: usize = 32;
 
 /// Requests to the engine besides the journal's.
 const REQUEST_QUEUE: usize = 16;

@@ -86,7 +86,7 @@ impl Log {
         let started = Instant::now();
         if let Err(error) = self.file.write_all(bytes) {
             // A full disk: take back what was written, so that the log stays readable.
-            self.file.set_len(self.open.bytes)?;
+            self.failed = self.file.set_len(self.open.bytes).is_err();
             return Err(error);
         }
         if let Err(error) = self.file.sync_data() {

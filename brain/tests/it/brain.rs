@@ -1,5 +1,6 @@
 //! A brain to test against, in this process or as a program of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -127,6 +128,12 @@ pub fn made_up_token(ca: &brain::ca::Ca) -> String {
     TokenSecret::random().join_token(&ca.sha256())
 }
 
+fn serve(data: &Path) -> [OsString; 7] {
+    let flags = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"];
+    let [a, b, c, d, e, f] = flags.map(OsString::from);
+    [a, b, c, d, e, f, data.into()]
+}
+
 /// A brain as a program, which can be killed.
 pub struct Program {
     child: Child,
@@ -135,13 +142,21 @@ pub struct Program {
 
 impl Program {
     pub fn start(data: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sakuramori-brain"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sakuramori-brain"));
+        command.args(serve(data)).args(more);
+        Self::spawn(command, data)
+    }
+
+    /// Starts it so that no file of it can grow beyond a size, as on a full disk.
+    pub fn start_limited(data: &Path, file_kib: u32) -> Self {
+        let mut command = Command::new("bash");
+        let script = format!("trap '' XFSZ; ulimit -f {file_kib}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_sakuramori-brain")]).args(serve(data));
+        Self::spawn(command, data)
+    }
+
+    fn spawn(mut command: Command, data: &Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut after = |prefix: &str| {
             let line = lines.next().unwrap().unwrap();
@@ -150,6 +165,13 @@ impl Program {
         let quic = after("quic listening on ").parse().unwrap();
         let http = after("console at ").trim_end_matches('/').to_owned();
         Self { access: Access::new(quic, http, data), child }
+    }
+
+    /// Asks it to end; returns its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().code()
     }
 
     /// Kills it as a crash would.

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec;
+use wire::control::Control;
+use wire::text::StringTableBuilder;
 
 use crate::brain::{Program, eventually};
 use crate::sensor::{Identity, Session, enrol, fileless};
@@ -124,6 +127,82 @@ async fn without_its_state_a_brain_builds_the_same_findings_from_the_journal() {
     let brain = Program::start(data.path(), &[]);
     assert_eq!(brain.access.findings().await, before);
     assert_eq!(brain.access.metric("sakuramori_store_rebuilt_total").await, 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let brain = Program::start_limited(data.path(), 2048);
+    let token = brain.access.join_token(1, 600).await;
+    let identity = enrol(brain.access.quic, &token, "web-1").await.unwrap();
+    let mut session = Session::begin(brain.access.quic, &identity, EPOCH).await;
+    let mut lane = session.connection.open_uni().await.unwrap();
+    let frames: Vec<Vec<u8>> =
+        (1..=10).map(|seq| codec::encode_batch(&bulky(seq)).unwrap()).collect();
+    assert!(frames.iter().map(Vec::len).sum::<usize>() > 3 << 20, "it must not fit");
+    let sending = async {
+        for frame in &frames {
+            if lane.write_all(frame).await.is_err() {
+                return;
+            }
+        }
+    };
+    let hearing = async {
+        let mut highest = 0;
+        loop {
+            match crate::sensor::read(&mut session.answers).await {
+                Some(Control::Ack(ack)) => highest = ack.position.seq,
+                Some(Control::Refusal(refusal)) => return (highest, refusal.reason),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let (_, (acknowledged, reason)) = tokio::join!(sending, hearing);
+    assert_eq!(reason, "journal_failed");
+    assert!((1..10).contains(&acknowledged), "{acknowledged}");
+    // It still serves what needs no room.
+    assert!(brain.access.metric("sakuramori_journal_failed_total").await > 0);
+    brain.access.get("/api/v1/overview").await;
+    brain.kill();
+
+    let brain = Program::start(data.path(), &[]);
+    assert_eq!(brain.access.metric("sakuramori_journal_damaged_bytes_total").await, 0);
+    let mut session = Session::begin(brain.access.quic, &identity, EPOCH).await;
+    assert_eq!(session.welcome.durable[1], acknowledged);
+    session.deliver(&bulky(acknowledged + 1)).await;
+}
+
+/// A batch that does not compress.
+fn bulky(seq: u64) -> Batch {
+    let position = Position { epoch: EPOCH, lane: Lane::Bulk, seq };
+    let mut batch = Batch::empty(position, Clock { boot_ns: 1, unix_ns: brain::clock::now_ns() });
+    let mut strings = StringTableBuilder::default();
+    for _ in 0..100 {
+        strings.add(&std::array::from_fn::<u8, 4096, _>(|_| rand::random())).unwrap();
+    }
+    batch.strings = strings.finish();
+    batch
+}
+
+#[tokio::test]
+async fn asked_to_end_it_ends_soon_whoever_is_connected() {
+    let data = tempfile::tempdir().unwrap();
+    let brain = Program::start(data.path(), &[]);
+    let token = brain.access.join_token(1, 600).await;
+    let identity = enrol(brain.access.quic, &token, "web-1").await.unwrap();
+    let mut session = Session::begin(brain.access.quic, &identity, EPOCH).await;
+    session.deliver(&fileless(EPOCH, 1, "x")).await;
+    let live = brain.access.client.get(format!("{}/api/v1/live", brain.access.http));
+    let mut live = live.bearer_auth(&brain.access.token).send().await.unwrap();
+    live.chunk().await.unwrap().unwrap();
+    let begun = Instant::now();
+    let code = tokio::task::spawn_blocking(|| brain.stop()).await.unwrap();
+    assert_eq!(code, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    let closed = tokio::time::timeout(Duration::from_secs(1), session.connection.closed()).await;
+    assert!(closed.is_ok(), "the sensor was not told");
+    let brain = Program::start(data.path(), &[]);
+    assert_eq!(brain.access.findings().await.len(), 1);
 }
 
 #[tokio::test]
