@@ -150,15 +150,17 @@ fn flow(flow: &Flow) -> String {
     };
     let protocol = match (flow.family, flow.protocol) {
         (0, _) => format!("ethertype {:#06x}", flow.remote_port),
-        (_, 1) => "icmp".to_owned(),
+        (_, 1) => format!("icmp type {}", flow.local_port),
         (_, 6) => "tcp".to_owned(),
         (_, 17) => "udp".to_owned(),
-        (_, 58) => "icmp6".to_owned(),
+        (_, 58) => format!("icmp6 type {}", flow.local_port),
         (_, other) => format!("protocol {other}"),
     };
     let (ingress, egress) = (&flow.ingress, &flow.egress);
-    let ends = match flow.family {
-        0 => String::new(),
+    let ends = match (flow.family, flow.protocol) {
+        (0, _) => String::new(),
+        // ICMP has no ports; its type and code travel in their place.
+        (_, 1 | 58) => format!("{} {arrow} {} ", flow.local.to_ip(), flow.remote.to_ip()),
         _ => format!(
             "{} {arrow} {} ",
             end(flow.local, flow.local_port),
