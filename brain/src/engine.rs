@@ -384,11 +384,12 @@ pub async fn run(mut engine: Engine, mut channels: Channels) -> Result<(), Store
             },
             Some(input) = channels.requests.recv() => engine.take(input),
             _ = due.tick() => {
-                if stored == Some(engine.at) && engine.changed.is_empty() {
+                // Passing time alone is not worth a write; a restart lets it pass again.
+                if stored == Some(engine.at.index) && engine.changed.is_empty() {
                     continue;
                 }
                 let index = engine.checkpoint()?;
-                stored = Some(engine.at);
+                stored = Some(index);
                 channels.checkpointed.send_replace(index);
             }
         }

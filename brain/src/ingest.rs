@@ -39,8 +39,8 @@ use refusal::Refused;
 /// A handshake takes one round trip; this is for the slowest link.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
-/// Handshakes under way above which a peer must first prove its address: a spoofed one then costs us
-/// no state. It costs an honest one a round trip.
+/// Handshakes under way above which a peer must first prove its address: a spoofed one then costs
+/// us no state. It costs an honest one a round trip.
 const HANDSHAKES_UNPROVEN_MAX: usize = 64;
 
 /// At shutdown, sessions get so long to send what they have to say.

@@ -4,8 +4,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What the programs watch, and where the running kernel keeps the fields they read.
 ///
-/// Offsets are in bytes and come from the kernel's BTF. [`Offsets::UNKNOWN`] marks a field that this
-/// kernel lacks; the program then leaves the matching record field empty and counts a fault.
+/// Offsets are in bytes and come from the kernel's BTF. [`Offsets::UNKNOWN`] marks a field that
+/// this kernel lacks; the program then leaves the matching record field empty and counts a fault.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Config {

@@ -67,7 +67,8 @@ pub struct Stdio {
 }
 
 /// A program was executed. `args` and `path` are cut to their lengths in the ring, so the record is
-/// `size_of::<ExecFixed>() + args_len + path_len` bytes long: fixed part, then path, then arguments.
+/// `size_of::<ExecFixed>() + args_len + path_len` bytes long: fixed part, then path, then
+/// arguments.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Exec {

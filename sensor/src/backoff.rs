@@ -7,8 +7,8 @@ const FIRST: Duration = Duration::from_millis(500);
 /// Longest delay: a brain that was away for a day is found again within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Delays that double up to [`LONGEST`], each drawn from the upper half of its range so that a fleet
-/// that lost its brain at one moment does not come back at one moment.
+/// Delays that double up to [`LONGEST`], each drawn from the upper half of its range so that a
+/// fleet that lost its brain at one moment does not come back at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
     failures: u32,

@@ -13,8 +13,8 @@ use crate::ledger::Events;
 use crate::observation::{Observation, Record};
 use crate::process::{Key, Process};
 
-/// Bytes of a batch before compression, by a cautious estimate. Below the limit of a frame even when
-/// nothing compresses, so that encoding a batch cannot fail.
+/// Bytes of a batch before compression, by a cautious estimate. Below the limit of a frame even
+/// when nothing compresses, so that encoding a batch cannot fail.
 const BODY_BUDGET: usize = limits::FRAME_MAX - 64 * 1024;
 /// Most bytes that a record can take: a flow with every integer at its largest.
 const RECORD_BYTES: usize = 160;
@@ -270,8 +270,8 @@ impl OpenBatch {
         self.batch.coverage = Some(coverage);
     }
 
-    /// Adds a string. The caller has checked that there is room, so the table is never full here; if
-    /// it were, the string would be missing and the record still right.
+    /// Adds a string. The caller has checked that there is room, so the table is never full here;
+    /// if it were, the string would be missing and the record still right.
     fn string(&mut self, bytes: &[u8]) -> StrId {
         let before = self.strings.byte_len();
         let id = self.strings.add(bytes).unwrap_or_default();

@@ -67,8 +67,8 @@ impl Cgroups {
         self.by_id.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Reads the path from `/proc`, and believes it only when the directory has the record's id: the
-    /// task may have moved, or its pid may be another task's by now.
+    /// Reads the path from `/proc`, and believes it only when the directory has the record's id:
+    /// the task may have moved, or its pid may be another task's by now.
     fn path_of_task(&self, id: u64, pid: u32) -> Option<Vec<u8>> {
         let text = std::fs::read(format!("/proc/{pid}/cgroup")).ok()?;
         let path = unified_path(&text)?;

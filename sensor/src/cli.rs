@@ -29,13 +29,14 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: collect, and send to the brain.
     ///
-    /// The first run on a host needs a join token, which `sakuramori-brain token create` prints. Stops
-    /// on SIGTERM or SIGINT after a last flush; what the brain has not got by then waits on disk.
+    /// The first run on a host needs a join token, which `sakuramori-brain token create` prints.
+    /// Stops on SIGTERM or SIGINT after a last flush; what the brain has not got by then waits on
+    /// disk.
     Run(RunArgs),
     /// Show what this kernel allows: every hook, how it is attached, or why not and what is lost.
     ///
-    /// Attaches everything for a moment and detaches it again. Needs root, but no brain. Exits with 0
-    /// when no required hook is missing.
+    /// Attaches everything for a moment and detaches it again. Needs root, but no brain. Exits with
+    /// 0 when no required hook is missing.
     Doctor {
         /// What is watched.
         #[command(flatten)]
@@ -65,8 +66,8 @@ pub enum Command {
 /// Flags of `run`; each overrides the configuration.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Join token, for a host that is not enrolled yet. Better given as an environment variable: other
-    /// users of the host can see a command line.
+    /// Join token, for a host that is not enrolled yet. Better given as an environment variable:
+    /// other users of the host can see a command line.
     #[arg(long, value_name = "TOKEN", env = "SAKURAMORI_JOIN", hide_env_values = true)]
     pub join: Option<String>,
     /// Where the brain listens, `host:port` (UDP).

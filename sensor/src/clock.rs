@@ -76,7 +76,8 @@ fn load_offset(path: &Path, boot_id: &str) -> Option<ClockPair> {
 }
 
 fn read(clock: ClockId) -> u64 {
-    // These clocks exist on every kernel that can load the programs; zero would only misdate records.
+    // These clocks exist on every kernel that can load the programs; zero would only misdate
+    // records.
     clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * SECOND + t.tv_nsec() as u64)
 }
 

@@ -53,9 +53,9 @@ impl Collector {
         self.tracker.forgotten()
     }
 
-    /// Empties the rings and hands on what happened, in order of time. The ledger is borrowed only for
-    /// each count, since what is handed on may be given up by a full spool, and that counts too.
-    /// Cheap when the rings are empty: it looks at two numbers in shared memory.
+    /// Empties the rings and hands on what happened, in order of time. The ledger is borrowed only
+    /// for each count, since what is handed on may be given up by a full spool, and that counts
+    /// too. Cheap when the rings are empty: it looks at two numbers in shared memory.
     pub fn poll(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         let clock = ClockPair::now();
         self.read(ledger, clock);

@@ -240,8 +240,8 @@ pub fn syscalls(key: &SyscallKey, count: u64, time_ns: u64, window_ns: u64) -> (
     (key.tgid, Syscalls { time_ns, process, number: key.number, count, window_ns })
 }
 
-/// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: its sender's first packet is
-/// the earliest. Of the others the first packet does, when we saw the flow begin.
+/// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: its sender's first packet
+/// is the earliest. Of the others the first packet does, when we saw the flow begin.
 fn guess_direction(key: &FlowKey, stats: &FlowStats) -> u8 {
     let (ingress, egress) = (&stats.ingress, &stats.egress);
     let outgoing_first =

@@ -65,8 +65,8 @@ fn write_char(f: &mut dyn Write, character: char) -> Result {
     }
 }
 
-/// Characters that reorder, hide or join what stands around them: bidirectional controls, zero-width
-/// characters, line and paragraph separators, variation selectors, tags.
+/// Characters that reorder, hide or join what stands around them: bidirectional controls,
+/// zero-width characters, line and paragraph separators, variation selectors, tags.
 fn is_invisible(character: char) -> bool {
     matches!(character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -119,8 +119,8 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Takes what an earlier start of the sensor left in the spool. That start saw it, this one will
-    /// deliver or lose it.
+    /// Takes what an earlier start of the sensor left in the spool. That start saw it, this one
+    /// will deliver or lose it.
     pub fn carry(&mut self, events: &Events) {
         self.carried.add(events);
     }
@@ -193,8 +193,8 @@ impl Ledger {
         lines
     }
 
-    /// A ring that was full does not say whose record it refused. The signal that misses most events
-    /// (seen, but neither read nor lost) is the one; what no signal misses yet waits.
+    /// A ring that was full does not say whose record it refused. The signal that misses most
+    /// events (seen, but neither read nor lost) is the one; what no signal misses yet waits.
     fn attribute(&mut self) {
         for at in 0..self.unattributed.len() {
             let Unattributed { reason, signals, mut waiting, .. } = self.unattributed[at];

@@ -16,8 +16,8 @@ pub struct Observation {
     pub lineage: Vec<Rc<Process>>,
     /// In whose ledger it counts.
     pub signal: Signal,
-    /// How many events of the kernel it stands for: flows stand for packets, system call records for
-    /// calls, all others for themselves.
+    /// How many events of the kernel it stands for: flows stand for packets, system call records
+    /// for calls, all others for themselves.
     pub events: u64,
     /// What happened. Its process reference is set when it gets into a batch.
     pub record: Record,

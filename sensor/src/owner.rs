@@ -92,7 +92,8 @@ impl Owners {
         self.listeners.remove(&(tuple.protocol, tuple.local_port));
     }
 
-    /// Returns the process that is known to hold a socket: who opened it, or who listens on its port.
+    /// Returns the process that is known to hold a socket: who opened it, or who listens on its
+    /// port.
     pub fn of_socket(&self, tuple: &Tuple) -> Option<Key> {
         let opened = self.connections.get(tuple).and_then(|entry| entry.owner.process);
         opened.or_else(|| self.listeners.get(&(tuple.protocol, tuple.local_port)).copied())

@@ -8,9 +8,11 @@ use wire::limits::LINEAGE_MAX;
 
 /// Processes remembered, live and ended. A host with more loses the lineage of its oldest.
 const PROCESSES_MAX: usize = 16_384;
-/// Bytes of paths and arguments remembered. Together with the count it keeps the table below 12 MiB.
+/// Bytes of paths and arguments remembered. Together with the count it keeps the table below 12
+/// MiB.
 const BYTES_MAX: usize = 6 * 1024 * 1024;
-/// How long an ended process is kept, for flows that are drained and children that act after its end.
+/// How long an ended process is kept, for flows that are drained and children that act after its
+/// end.
 const ENDED_KEPT_NS: u64 = 300_000_000_000;
 /// `/proc` tells start times in ticks of 10 ms (`USER_HZ` is 100 on every architecture that we
 /// build for), so ids are cut to that: a process has one name, however it was first seen.

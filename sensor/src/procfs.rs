@@ -9,7 +9,8 @@ use wire::record::process_flag;
 
 /// Bytes read of any file in `/proc/PID`.
 const FILE_MAX: usize = 16 * 1024;
-/// Nanoseconds per tick of `/proc/PID/stat`; `USER_HZ` is 100 on every architecture that we build for.
+/// Nanoseconds per tick of `/proc/PID/stat`; `USER_HZ` is 100 on every architecture that we build
+/// for.
 const TICK_NS: u64 = 10_000_000;
 
 /// One process as `/proc` shows it.

@@ -1,8 +1,8 @@
 //! The queue of encoded batches that the brain does not have yet: bounded, on disk, one per lane.
 //!
 //! A full spool gives up its oldest bulk batches, then its oldest security batches, and says which
-//! events went with them. In place of a batch that was given up, an empty one with the same number is
-//! sent: the brain sees sequences without gaps, so that a gap is always a fault. When the disk
+//! events went with them. In place of a batch that was given up, an empty one with the same number
+//! is sent: the brain sees sequences without gaps, so that a gap is always a fault. When the disk
 //! fails, a small queue in memory stands in.
 //!
 //! Frames are in the page cache at once and on the disk when a segment is full and at shutdown: a
@@ -27,7 +27,8 @@ use segment::Segment;
 
 /// Bytes after which a segment is closed: the grain in which a full spool gives up batches.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
-/// Bytes kept in memory while the disk fails: some minutes of a quiet host, within the memory budget.
+/// Bytes kept in memory while the disk fails: some minutes of a quiet host, within the memory
+/// budget.
 const MEMORY_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes after which a segment in memory is closed and the disk is tried again.
 const MEMORY_SEGMENT_BYTES: u64 = 256 * 1024;
@@ -169,8 +170,8 @@ impl Spool {
         (None, losses)
     }
 
-    /// Notes that the brain has everything of a lane's epoch up to a position, and returns the events
-    /// of it.
+    /// Notes that the brain has everything of a lane's epoch up to a position, and returns the
+    /// events of it.
     pub fn acknowledge(&mut self, position: Position) -> Events {
         let mut events = Events::default();
         let lane = position.lane as usize;

@@ -3,8 +3,8 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Sends a state such as `READY=1`. Without a service manager nothing happens; a state that does not
-/// arrive makes the manager restart the sensor, which is what it is for.
+/// Sends a state such as `READY=1`. Without a service manager nothing happens; a state that does
+/// not arrive makes the manager restart the sensor, which is what it is for.
 pub fn notify(state: &str) {
     let Ok(path) = std::env::var("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&path, state) {

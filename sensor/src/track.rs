@@ -33,7 +33,8 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Starts with empty tables. `scope` is the cgroup v2 path of the sensor's scope, empty for all.
+    /// Starts with empty tables. `scope` is the cgroup v2 path of the sensor's scope, empty for
+    /// all.
     pub fn new(scope: Vec<u8>) -> Self {
         Self {
             processes: Processes::default(),
@@ -44,8 +45,9 @@ impl Tracker {
         }
     }
 
-    /// Fills both tables from `/proc`. Called after the programs are attached, so that nothing falls
-    /// between. `netns` is the network namespace whose sockets matter, the sensor's own by default.
+    /// Fills both tables from `/proc`. Called after the programs are attached, so that nothing
+    /// falls between. `netns` is the network namespace whose sockets matter, the sensor's own by
+    /// default.
     pub fn seed(&mut self, netns: Option<&Path>, now_ns: u64) {
         let mut all = procfs::all();
         all.sort_by_key(|seen| seen.start_ns);
@@ -193,8 +195,8 @@ impl Tracker {
         self.processes.insert(process);
     }
 
-    /// Returns the process of a record. One whose beginning was missed is looked up; when it is gone
-    /// already, what the record says of it is all there is.
+    /// Returns the process of a record. One whose beginning was missed is looked up; when it is
+    /// gone already, what the record says of it is all there is.
     fn actor(&mut self, head: Head) -> Option<Rc<Process>> {
         let key = head.process?;
         self.look_up(key, head.time_ns, LINEAGE_MAX);

@@ -171,8 +171,8 @@ impl Uplink {
         }
     }
 
-    /// Renews a certificate that is due. A brain that refuses is told of in the log; the certificate
-    /// is good for a while yet.
+    /// Renews a certificate that is due. A brain that refuses is told of in the log; the
+    /// certificate is good for a while yet.
     async fn renewed(
         &self,
         endpoint: &Endpoint,

@@ -6,7 +6,8 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Trials attach to namespaces and cgroups of one kernel; side by side they would see each other.
+    // Trials attach to namespaces and cgroups of one kernel; side by side they would see each
+    // other.
     arguments.test_threads.get_or_insert(1);
     libtest_mimic::run(&arguments, tests::kernel::trials()).exit_code()
 }

@@ -1,8 +1,8 @@
 //! Trials against a running kernel: programs load, attach and report what happened.
 //!
 //! The same trials run on the developer's kernel and as the first program of a guest, where little
-//! more than `/proc` and `/sys` is mounted; whatever a kernel or a machine lacks is a skip that says
-//! so, never a pass.
+//! more than `/proc` and `/sys` is mounted; whatever a kernel or a machine lacks is a skip that
+//! says so, never a pass.
 
 use libtest_mimic::Trial;
 

@@ -137,8 +137,8 @@ impl Batch {
             + usize::from(self.coverage.is_some())
     }
 
-    /// Checks limits and that every index leads somewhere. Parents stand before their children, so a
-    /// walk up the tree always ends.
+    /// Checks limits and that every index leads somewhere. Parents stand before their children, so
+    /// a walk up the tree always ends.
     pub fn check(&self) -> Result<(), BatchError> {
         at_most("records", self.record_count(), limits::RECORDS_MAX)?;
         at_most("processes", self.processes.len(), limits::PROCESSES_MAX)?;

@@ -6,7 +6,8 @@
 //!  | SKRM | version | kind | codec | body_len | full_len | crc32c   | body …
 //! ```
 //! Integers are little-endian. `body_len` counts the bytes that follow the header, `full_len` the
-//! bytes after decompression; the checksum (CRC-32C, RFC 3720) covers the header before it and the body.
+//! bytes after decompression; the checksum (CRC-32C, RFC 3720) covers the header before it and the
+//! body.
 
 use std::io::Read;
 

@@ -24,8 +24,8 @@ pub struct Hello {
 /// The brain's answer to [`Hello`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Highest sequence number on the brain's disk for this epoch, per lane in [`crate::batch::Lane`]'s order;
-    /// the sensor forgets up to there and goes on after it.
+    /// Highest sequence number on the brain's disk for this epoch, per lane in
+    /// [`crate::batch::Lane`]'s order; the sensor forgets up to there and goes on after it.
     pub durable: [u64; 2],
     /// The brain's clock, nanoseconds since the Unix epoch.
     pub brain_unix_ns: u64,

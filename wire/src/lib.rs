@@ -1,17 +1,17 @@
 //! The versioned protocol between sensors and the brain.
 //!
-//! This crate holds types, limits and the codec, and does no I/O. Bytes that arrive are hostile until
-//! [`codec`] has decoded them and [`batch::Batch::check`] has found every index in range.
+//! This crate holds types, limits and the codec, and does no I/O. Bytes that arrive are hostile
+//! until [`codec`] has decoded them and [`batch::Batch::check`] has found every index in range.
 //!
 //! # Reading order
 //! [`limits`] (every maximum), [`text`] (the string table), [`record`] (one struct per signal),
 //! [`batch`] (what a sensor sends), [`control`] (everything else that is said), [`codec`] (frames).
 //!
 //! # What may change
-//! [`VERSION`] names the meaning of all bytes behind a frame's header. Fields are never reordered or
-//! reused within a version; a new field, variant or record needs a new version. A peer that speaks a
-//! version other than ours is refused with a reason, never guessed at. `tests/golden.rs` keeps
-//! the bytes of every version that shipped.
+//! [`VERSION`] names the meaning of all bytes behind a frame's header. Fields are never reordered
+//! or reused within a version; a new field, variant or record needs a new version. A peer that
+//! speaks a version other than ours is refused with a reason, never guessed at. `tests/golden.rs`
+//! keeps the bytes of every version that shipped.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -2,7 +2,8 @@
 //!
 //! Times are nanoseconds since the Unix epoch by the sensor's clock. Addresses are 16 bytes, IPv4
 //! mapped into IPv6 (RFC 4291, section 2.5.5.2). Numbers that come from a closed set travel as
-//! integers and are parsed where they arrive; a value from a newer sensor is "unknown", not an error.
+//! integers and are parsed where they arrive; a value from a newer sensor is "unknown", not an
+//! error.
 
 use std::net::{IpAddr, Ipv6Addr};
 

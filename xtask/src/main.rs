@@ -107,7 +107,7 @@ fn run(command: Command) -> Result<bool> {
 fn demo(once: bool, json: bool) -> Result<bool> {
     setup::ensure(&[Need::Build, Need::Demo])?;
     let programs = build::run(false)?;
-    let mut demo = shell::as_root(&programs.join("demo"));
+    let mut demo = shell::as_root(programs.join("demo"));
     demo.args(once.then_some("--once")).args(json.then_some("--json"));
     shell::succeeds(&mut demo)
 }

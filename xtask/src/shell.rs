@@ -58,8 +58,8 @@ pub fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Runs a command to its end; an exit code other than 0 is an error that quotes the command. What it
-/// prints is for people: our standard output belongs to the data that the user asked for.
+/// Runs a command to its end; an exit code other than 0 is an error that quotes the command. What
+/// it prints is for people: our standard output belongs to the data that the user asked for.
 pub fn must(command: &mut Command) -> Result<()> {
     if succeeds(command.stdout(io::stderr()))? {
         return Ok(());

@@ -186,8 +186,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let lane = || prop_oneof![Just(Lane::Security), Just(Lane::Bulk)];
+    let size = prop_oneof![Just(10usize), Just(300_000)];
     prop_oneof![
-        6 => (lane(), prop_oneof![Just(10usize), Just(300_000)]).prop_map(|(l, n)| Step::Push(l, n)),
+        6 => (lane(), size).prop_map(|(l, n)| Step::Push(l, n)),
         3 => (lane(), 1usize..6).prop_map(|(l, n)| Step::Send(l, n)),
         2 => lane().prop_map(Step::AckSent),
         1 => Just(Step::Reconnect),

@@ -14,10 +14,8 @@ use crate::interrupt;
 
 /// The two hosts that take part.
 const HOSTS: [&str; 2] = ["web-1", "db-1"];
-/// Loading the programs and joining.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// Ledgers travel about once a second; after this, one from after the workload has arrived.
-const LEDGER_PAUSE: Duration = Duration::from_millis(2500);
+/// Ledgers travel every ten seconds, the first one after loading and joining.
+const LEDGER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Running sensors; dropping them ends them.
 #[derive(Debug)]
@@ -25,25 +23,25 @@ pub struct Sensors {
     sensors: Vec<Sensor>,
     brain: Arc<Brain>,
     signal: &'static str,
+    before: Seen,
 }
 
 impl Sensors {
     /// Starts both and waits until both report.
     pub fn start(stand: &Stand, workload: Workload) -> Result<Self> {
         let brain = Arc::clone(&stand.brain);
+        let reported = reported(&brain)?;
         let mut sensors = Vec::new();
         for host in HOSTS {
             let folder = stand.hosts.subfolder(&format!("sensor-{host}"))?;
             let (control, place) = (stand.hosts.control(), stand.hosts.place(host));
             sensors.push(Sensor::start(&folder, &control, host, &place, &brain)?);
         }
-        interrupt::eventually("both sensors online", START_LIMIT, || {
-            sensors.iter_mut().try_for_each(Sensor::alive)?;
-            let hosts = brain.hosts()?;
-            let online = hosts.iter().filter(|host| is_reporting(host)).count();
-            Ok((online == HOSTS.len()).then_some(()))
-        })?;
-        Ok(Self { sensors, brain, signal: signal(workload) })
+        let mut watching =
+            Self { sensors, brain, signal: signal(workload), before: Seen::default() };
+        watching.wait_for_ledgers(&reported)?;
+        watching.before = watching.totals()?;
+        Ok(watching)
     }
 
     /// Both sensors' processes. The brain is another machine's cost.
@@ -51,9 +49,30 @@ impl Sensors {
         self.sensors.iter().map(Sensor::pid).collect()
     }
 
-    /// Reads the ledgers, then ends both.
+    /// Waits for the ledgers of the workload, then ends both.
     pub fn stop(&mut self) -> Result<Seen> {
-        interrupt::sleep(LEDGER_PAUSE)?;
+        let reported = reported(&self.brain)?;
+        self.wait_for_ledgers(&reported)?;
+        let totals = self.totals()?;
+        self.sensors.clear();
+        Ok(Seen {
+            recorded: totals.recorded - self.before.recorded,
+            lost: totals.lost - self.before.lost,
+        })
+    }
+
+    /// Waits until each host has sent another ledger.
+    fn wait_for_ledgers(&mut self, last: &[String]) -> Result<()> {
+        interrupt::eventually("ledgers of both sensors", LEDGER_LIMIT, || {
+            self.sensors.iter_mut().try_for_each(Sensor::alive)?;
+            let now = reported(&self.brain)?;
+            let is_new = |time: &String| !last.contains(time);
+            Ok((now.iter().filter(|time| is_new(time)).count() == HOSTS.len()).then_some(()))
+        })
+    }
+
+    /// Sums over both ledgers since the hosts were first seen.
+    fn totals(&self) -> Result<Seen> {
         let mut seen = Seen::default();
         for host in self.brain.hosts()? {
             let lines = host["coverage"]["ledger"].as_array().context("a host has no ledger")?;
@@ -65,13 +84,15 @@ impl Sensors {
                 }
             }
         }
-        self.sensors.clear();
         Ok(seen)
     }
 }
 
-fn is_reporting(host: &Value) -> bool {
-    host["state"] == "online" && host["coverage"].is_object()
+/// When each host last sent its ledger.
+fn reported(brain: &Brain) -> Result<Vec<String>> {
+    let hosts = brain.hosts()?;
+    let times = hosts.iter().map(|host| host["coverage"]["updated"].as_str());
+    Ok(times.flatten().map(str::to_owned).collect())
 }
 
 fn lost(line: &Value) -> u64 {
