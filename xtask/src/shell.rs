@@ -22,9 +22,18 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A `cargo` command of the toolchain that runs this program.
+/// A `cargo` command of the toolchain that runs this program. What `cargo run` told this program of
+/// its own package is taken away: build scripts watch these variables, and a build through here
+/// would undo one by hand, and the other way round.
 pub fn cargo() -> Command {
-    command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|own| text.starts_with(own)) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Returns whether this program runs as root.
