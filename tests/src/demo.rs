@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use self::stage::Stage;
 use crate::fleet::brain::console_address;
@@ -24,6 +25,10 @@ use crate::interrupt;
 const FINDINGS_LIMIT: Duration = Duration::from_secs(30);
 /// How long to wait for what should not be found, once all that should be is there.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long the alerts may take after their findings; the brain may send them one by one.
+const ALERTS_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two looks at what there is.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What the demo is asked to do.
 #[derive(Debug)]
@@ -106,7 +111,20 @@ pub fn play(stage: &mut Stage, benign: Duration, narrator: &Narrator) -> Result<
     }
     narrator.say("waiting for the findings");
     problems.extend(judge(stage)?);
+    problems.extend(alerts(stage)?);
     Ok(problems)
+}
+
+/// Waits for one alert per act, in the form that Slack takes, or says what is missing.
+fn alerts(stage: &Stage) -> Result<Option<String>> {
+    let is_block_kit = |message: &Value| message["blocks"].is_array();
+    let received = || stage.sink.messages().iter().filter(|message| is_block_kit(message)).count();
+    let end = Instant::now() + ALERTS_LIMIT;
+    while received() < attack::ACTS.len() && Instant::now() < end {
+        interrupt::sleep(PAUSE)?;
+    }
+    let (received, acts) = (received(), attack::ACTS.len());
+    Ok((received < acts).then(|| format!("the webhook received {received} alerts of {acts} acts")))
 }
 
 /// Waits until everything expected is found, then lists what is missing or should not be there.
@@ -120,7 +138,7 @@ pub fn judge(stage: &mut Stage) -> Result<Vec<String>> {
         if Instant::now() > end {
             break;
         }
-        interrupt::sleep(Duration::from_millis(250))?;
+        interrupt::sleep(PAUSE)?;
     }
     interrupt::sleep(SETTLE)?;
     let findings = stage.brain.findings()?;
