@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-/// The workspace's folder.
+/// The folder of the workspace that `cargo xtask` was called in; two checkouts may share a build
+/// folder, and so this program.
 pub fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().map_or_else(|| own.to_path_buf(), Path::to_path_buf)
+    let built_in = || env!("CARGO_MANIFEST_DIR").into();
+    let own: PathBuf = env::var_os("CARGO_MANIFEST_DIR").map_or_else(built_in, PathBuf::from);
+    own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
 /// A command that runs in the workspace's folder.
