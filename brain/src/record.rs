@@ -272,7 +272,9 @@ fn event(batch: &Batch, kind: Kind, index: usize) -> (wired::ProcessRef, EventKi
         Kind::Exec => {
             let r = &batch.execs[index];
             let stdio = r.stdio.map(|s| stdio(&s));
-            let exec = Exec { exe_inode: r.exe_inode, exe_dev: r.exe_dev, stdio };
+            let process = r.process.index().and_then(|at| batch.processes.get(at));
+            let (exe_inode, exe_dev) = process.map_or((0, 0), |p| (p.exe_inode, p.exe_dev));
+            let exec = Exec { exe_inode, exe_dev, stdio };
             (r.process, EventKind::Exec(exec))
         }
         Kind::Exit => {
@@ -360,7 +362,7 @@ fn connection(r: &wired::Connection) -> Connection {
 fn privilege(batch: &Batch, r: &wired::Privilege) -> Privilege {
     match r.action {
         wired::privilege_action::MODULE_LOADED => {
-            Privilege::ModuleLoaded { name: string(batch, r.target) }
+            Privilege::ModuleLoaded { name: string(batch, r.name) }
         }
         _ => Privilege::Unknown,
     }

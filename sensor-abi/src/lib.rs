@@ -6,7 +6,8 @@
 //! arrival. Padding is a compile error (zerocopy), sizes are asserted. Both sides ship in one
 //! binary, so there is no version here; the versioned border is the crate `wire`.
 //!
-//! Reading order: [`config`], [`fault`], [`flow`], [`record`], [`seen`], [`syscall`], [`parse`].
+//! Reading order: [`config`], [`fault`], [`flow`], [`loss`], [`record`], [`seen`],
+//! [`syscall`], [`parse`].
 
 #![cfg_attr(not(test), no_std)]
 #![deny(missing_docs)]
@@ -14,6 +15,7 @@
 pub mod config;
 pub mod fault;
 pub mod flow;
+pub mod loss;
 pub mod parse;
 pub mod record;
 pub mod seen;

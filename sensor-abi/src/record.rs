@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Values of [`Header::kind`].
+/// Values of [`Header::kind`]. Each signal has a block of numbers.
 pub mod kind {
     /// [`super::Exec`], on the security ring.
     pub const EXEC: u32 = 1;

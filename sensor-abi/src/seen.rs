@@ -2,7 +2,7 @@
 
 /// A signal with its own `SEEN` counter: every event that its hook saw inside the scope.
 ///
-/// Together with the fault counters it closes the ledger: `seen = delivered + lost(reason)`.
+/// Together with [`crate::loss::Loss`] it closes the ledger: `seen = delivered + lost(reason)`.
 /// The discriminant is the index into the per-CPU `SEEN` array.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,12 +21,52 @@ pub enum Signal {
     Flow = 5,
     /// System calls seen in counting windows.
     Syscall = 6,
+    /// Calls that sent or received through a socket.
+    Use = 7,
+    /// One-packet probes that were counted in sketches.
+    Sweep = 8,
+    /// DNS messages.
+    Dns = 9,
+    /// TLS greetings.
+    Tls = 10,
+    /// Watched files that were touched.
+    File = 11,
+    /// Acts on any file, and forks, that are only counted.
+    Activity = 12,
+    /// Memory that was touched ([`crate::record`]).
+    Memory = 13,
+    /// Privileges that were used or gained.
+    Privilege = 14,
+    /// Requests to io_uring.
+    Uring = 15,
+    /// Lines of the authentication log.
+    Login = 16,
+    /// What the host has; the sensor itself sees it.
+    Inventory = 17,
 }
 
 impl Signal {
     /// Every signal, in the order of its number.
-    pub const ALL: [Self; 7] =
-        [Self::Exec, Self::Fork, Self::Exit, Self::Socket, Self::Module, Self::Flow, Self::Syscall];
+    pub const ALL: [Self; 18] = [
+        Self::Exec,
+        Self::Fork,
+        Self::Exit,
+        Self::Socket,
+        Self::Module,
+        Self::Flow,
+        Self::Syscall,
+        Self::Use,
+        Self::Sweep,
+        Self::Dns,
+        Self::Tls,
+        Self::File,
+        Self::Activity,
+        Self::Memory,
+        Self::Privilege,
+        Self::Uring,
+        Self::Login,
+        Self::Inventory,
+    ];
 
     /// Number of slots in the `SEEN` array.
     pub const COUNT: usize = Self::ALL.len();
@@ -41,6 +81,17 @@ impl Signal {
             Self::Module => "module",
             Self::Flow => "flow",
             Self::Syscall => "syscall",
+            Self::Use => "use",
+            Self::Sweep => "sweep",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::File => "file",
+            Self::Activity => "activity",
+            Self::Memory => "memory",
+            Self::Privilege => "privilege",
+            Self::Uring => "uring",
+            Self::Login => "login",
+            Self::Inventory => "inventory",
         }
     }
 }

@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use sensor_abi::{
     fault::Fault,
+    loss::Loss,
     record::{ARGS_MAX, COMM_LEN, Exec, PATH_MAX, Stdio, exec_flag, kind},
     seen::Signal,
 };
@@ -18,35 +19,31 @@ use crate::{
     fault,
     kernel::{bounded, current_task, field},
     maps::{SCRATCH, SECURITY, Scratch},
-    path, scope, stdio,
+    path, ring, scope, stdio,
 };
-
-/// Submitted without waking the sensor, which polls: a wake-up per record would put the sensor onto
-/// the core that is busy executing (measured: 1 ms per exec against 70 µs).
-pub const NO_WAKEUP: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
 
 /// Preferred: needs no tracefs. match-proto: sched_process_exec(task, old_pid, bprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn exec(ctx: RawTracePointContext) -> i32 {
-    try_exec(&ctx);
+pub fn exec(_ctx: RawTracePointContext) -> i32 {
+    try_exec();
     0
 }
 
 /// Stands in where raw tracepoints are refused.
 #[tracepoint]
-pub fn exec_tracepoint(ctx: TracePointContext) -> i32 {
-    try_exec(&ctx);
+pub fn exec_tracepoint(_ctx: TracePointContext) -> i32 {
+    try_exec();
     0
 }
 
 #[inline(always)]
-fn try_exec<C: aya_ebpf::EbpfContext>(ctx: &C) {
+fn try_exec() {
     if !scope::task() {
         return;
     }
     fault::seen(Signal::Exec);
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        fault::count(Fault::ScratchMissing);
+        fault::lost(Signal::Exec, Loss::ScratchMissing);
         return;
     };
     let task = current_task();
@@ -63,10 +60,7 @@ fn try_exec<C: aya_ebpf::EbpfContext>(ctx: &C) {
     let length = bounded::<{ Scratch::SIZE - 1 }>(Exec::FIXED + path_len + args_len);
     // SAFETY: the mask keeps the length inside the scratch buffer.
     let record = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), length) };
-    if SECURITY.output_untyped::<[u8]>(record, NO_WAKEUP).is_err() {
-        fault::count(Fault::SecurityRingFull);
-        aya_log_ebpf::debug!(ctx, "security ring full: an exec record was lost");
-    }
+    ring::submit::<[u8], _, _>(&SECURITY, Signal::Exec, record);
 }
 
 /// Fills everything of known size.

@@ -6,7 +6,6 @@
 //! same time can both see 0, so the first of them is remembered.
 
 use aya_ebpf::{
-    EbpfContext,
     bindings::BPF_NOEXIST,
     macros::{raw_tracepoint, tracepoint},
     programs::{RawTracePointContext, TracePointContext},
@@ -18,11 +17,10 @@ use sensor_abi::{
 };
 
 use crate::{
-    exec::NO_WAKEUP,
     fault,
     kernel::{current_task, field, known, setting},
     maps::{PROCESS, REPORTED},
-    scope,
+    ring, scope,
 };
 
 /// match-proto: sched_process_exit(task, group_dead), before 6.16 sched_process_exit(task)
@@ -30,19 +28,19 @@ use crate::{
 pub fn exit(ctx: RawTracePointContext) -> i32 {
     // An argument that the hook lacks must not be read: the verifier refuses the access.
     let last = exit_says_last() && ctx.arg::<u64>(1) & 0xff != 0;
-    try_exit(&ctx, last);
+    try_exit(last);
     0
 }
 
 /// Stands in where raw tracepoints are refused.
 #[tracepoint]
-pub fn exit_tracepoint(ctx: TracePointContext) -> i32 {
-    try_exit(&ctx, false);
+pub fn exit_tracepoint(_ctx: TracePointContext) -> i32 {
+    try_exit(false);
     0
 }
 
 #[inline(always)]
-fn try_exit<C: EbpfContext>(ctx: &C, last: bool) {
+fn try_exit(last: bool) {
     if !scope::task() {
         return;
     }
@@ -54,10 +52,7 @@ fn try_exit<C: EbpfContext>(ctx: &C, last: bool) {
     fault::seen(Signal::Exit);
     let signal = field!(task, task_signal => u64);
     let record = Exit { header, code: field!(signal, signal_group_exit_code => u32), reserved: 0 };
-    if PROCESS.output_untyped::<Exit>(record, NO_WAKEUP).is_err() {
-        fault::count(Fault::ProcessRingFull);
-        aya_log_ebpf::debug!(ctx, "process ring full: an exit record was lost");
-    }
+    ring::submit::<Exit, _, _>(&PROCESS, Signal::Exit, record);
 }
 
 #[inline(always)]

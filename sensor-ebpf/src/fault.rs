@@ -1,10 +1,10 @@
-//! Counters that close the ledger: what was seen, and why something was given up.
+//! Counters that close the ledger: what was seen, what of it was lost, and what is missing in it.
 
-use sensor_abi::{fault::Fault, seen::Signal};
+use sensor_abi::{fault::Fault, loss::Loss, seen::Signal};
 
-use crate::maps::{FAULTS, SEEN};
+use crate::maps::{FAULTS, LOST, SEEN};
 
-/// Counts one event that a program gave up on.
+/// Counts one thing that a program could not find out.
 #[inline(always)]
 pub fn count(fault: Fault) {
     if let Some(counts) = FAULTS.get_ptr_mut(0) {
@@ -19,6 +19,15 @@ pub fn seen(signal: Signal) {
     if let Some(counts) = SEEN.get_ptr_mut(0) {
         // SAFETY: as above.
         add(unsafe { &raw mut (*counts)[signal as usize] });
+    }
+}
+
+/// Counts one event that was seen and is lost.
+#[inline(always)]
+pub fn lost(signal: Signal, loss: Loss) {
+    if let Some(counts) = LOST.get_ptr_mut(0) {
+        // SAFETY: as above.
+        add(unsafe { &raw mut (*counts)[loss as usize][signal as usize] });
     }
 }
 

@@ -10,6 +10,7 @@ use aya_ebpf::{
 use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats, coarse},
+    loss::Loss,
     parse::{
         cursor::{OFFSET_MAX, Packet},
         headers::{Headers, Problem, Way},
@@ -103,7 +104,7 @@ fn count<C: EbpfContext>(ctx: &C, headers: &Headers, way: Way, bytes: u64) {
         Some(Problem::NotIp) => fault::count(Fault::PacketNotIp),
     }
     let Some(stats) = exact(key).or_else(|| coarsely(key)) else {
-        fault::count(Fault::FlowCoarseFull);
+        fault::lost(Signal::Flow, Loss::TableFull);
         return;
     };
     // SAFETY: the helper has no preconditions.

@@ -1,8 +1,7 @@
 //! Processes created. Threads are not reported.
 
 use aya_ebpf::{
-    EbpfContext, helpers::bpf_ktime_get_boot_ns, macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    helpers::bpf_ktime_get_boot_ns, macros::raw_tracepoint, programs::RawTracePointContext,
 };
 use sensor_abi::{
     fault::Fault,
@@ -10,18 +9,18 @@ use sensor_abi::{
     seen::Signal,
 };
 
-use crate::{exec::NO_WAKEUP, fault, kernel::field, maps::PROCESS, scope};
+use crate::{fault, kernel::field, maps::PROCESS, ring, scope};
 
 /// Raw, because the plain tracepoint gives only numbers, and its child may be a thread.
 /// match-proto: sched_process_fork(parent, child)
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn fork(ctx: RawTracePointContext) -> i32 {
-    try_fork(&ctx, ctx.arg::<u64>(1));
+    try_fork(ctx.arg::<u64>(1));
     0
 }
 
 #[inline(always)]
-fn try_fork<C: EbpfContext>(ctx: &C, child: u64) {
+fn try_fork(child: u64) {
     let tid = field!(child, task_pid => u32);
     let tgid = field!(child, task_tgid => u32);
     // A child of the sensor's own is reported: it is another process, whose events will follow.
@@ -45,8 +44,5 @@ fn try_fork<C: EbpfContext>(ctx: &C, child: u64) {
         parent_tgid: field!(parent, task_tgid => u32),
         reserved: 0,
     };
-    if PROCESS.output_untyped::<Fork>(record, NO_WAKEUP).is_err() {
-        fault::count(Fault::ProcessRingFull);
-        aya_log_ebpf::debug!(ctx, "process ring full: a fork record was lost");
-    }
+    ring::submit::<Fork, _, _>(&PROCESS, Signal::Fork, record);
 }

@@ -13,6 +13,7 @@ mod kernel;
 mod maps;
 mod module;
 mod path;
+mod ring;
 mod scope;
 mod socket;
 mod stdio;

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats, coarse},
+    loss::Loss,
     record::Header,
     seen::Signal,
     syscall::SyscallKey,
@@ -24,10 +25,14 @@ const SYSCALLS_MAX: usize = 8_192;
 const OWNERS_MAX: usize = 16_384;
 /// Listening ports on the host.
 const LISTENERS_MAX: usize = 4_096;
-/// 4 MiB: over 700 of the longest exec records, or about 10 000 usual ones, between two polls.
-const SECURITY_BYTES: usize = 4 << 20;
-/// 4 MiB: about 47 000 socket records between two polls.
-const PROCESS_BYTES: usize = 4 << 20;
+/// 2 MiB: over 350 of the longest exec records, or about 5 000 usual ones, between two polls.
+const SECURITY_BYTES: usize = 2 << 20;
+/// 1 MiB: about 11 000 socket records between two polls.
+const PROCESS_BYTES: usize = 1 << 20;
+/// 1 MiB: about 4 000 watched files between two polls.
+const FILE_BYTES: usize = 1 << 20;
+/// 1 MiB: about 5 000 usual DNS messages between two polls.
+const PAYLOAD_BYTES: usize = 1 << 20;
 /// Process groups whose exit was reported lately, on kernels that do not say which thread is last.
 const REPORTED_MAX: usize = 1_024;
 
@@ -92,12 +97,18 @@ pub static SYSCALLS_EVEN: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuH
 #[btf_map]
 pub static SYSCALLS_ODD: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuHashMap::new();
 
-/// Exec and module records, read by the sensor. Full: counted as a fault.
+/// What tells of an attack by itself: exec, module, memory and privilege records. Full: lost.
 #[btf_map]
 pub static SECURITY: RingBuf<Header, SECURITY_BYTES> = RingBuf::new();
-/// Fork, exit and socket records: bulk that must not push out security records.
+/// Fork, exit and socket records: bulk that must not push out security records. Full: lost.
 #[btf_map]
 pub static PROCESS: RingBuf<Header, PROCESS_BYTES> = RingBuf::new();
+/// Watched files and sockets. Full: lost.
+#[btf_map]
+pub static FILE: RingBuf<Header, FILE_BYTES> = RingBuf::new();
+/// Payloads of packets, which a peer can send at will. Full: lost.
+#[btf_map]
+pub static PAYLOAD: RingBuf<Header, PAYLOAD_BYTES> = RingBuf::new();
 
 /// Owners of sockets that are opening or closing, by the socket's address. Only programs use it.
 #[btf_map]
@@ -116,6 +127,9 @@ pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 /// Totals per [`Fault`], read by the sensor.
 #[btf_map]
 pub static FAULTS: PerCpuArray<[u64; Fault::COUNT], 1> = PerCpuArray::new();
+/// Totals per [`Loss`] and [`Signal`], read by the sensor.
+#[btf_map]
+pub static LOST: PerCpuArray<[[u64; Signal::COUNT]; Loss::COUNT], 1> = PerCpuArray::new();
 /// Totals per [`Signal`], read by the sensor.
 #[btf_map]
 pub static SEEN: PerCpuArray<[u64; Signal::COUNT], 1> = PerCpuArray::new();

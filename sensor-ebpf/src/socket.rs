@@ -5,7 +5,6 @@
 //! LAST_ACK) and taken from there when the change that matters comes.
 
 use aya_ebpf::{
-    EbpfContext,
     bindings::BPF_ANY,
     helpers::bpf_ktime_get_boot_ns,
     macros::{raw_tracepoint, tracepoint},
@@ -18,11 +17,10 @@ use sensor_abi::{
 };
 
 use crate::{
-    exec::NO_WAKEUP,
     fault,
     kernel::field,
     maps::{LISTENERS, ListenKey, OWNERS, Owner, PROCESS},
-    scope,
+    ring, scope,
 };
 
 const AF_INET: u16 = 2;
@@ -50,7 +48,7 @@ mod plain {
 /// Preferred: needs no tracefs. match-proto: inet_sock_set_state(sk, oldstate, newstate)
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn socket(ctx: RawTracePointContext) -> i32 {
-    try_socket(&ctx, ctx.arg::<u64>(0), ctx.arg::<i32>(1), ctx.arg::<i32>(2));
+    try_socket(ctx.arg::<u64>(0), ctx.arg::<i32>(1), ctx.arg::<i32>(2));
     0
 }
 
@@ -61,13 +59,13 @@ pub fn socket_tracepoint(ctx: TracePointContext) -> i32 {
     let read =
         unsafe { (ctx.read_at(plain::SOCK), ctx.read_at(plain::OLD), ctx.read_at(plain::NEW)) };
     if let (Ok(sock), Ok(old), Ok(new)) = read {
-        try_socket(&ctx, sock, old, new);
+        try_socket(sock, old, new);
     }
     0
 }
 
 #[inline(always)]
-fn try_socket<C: EbpfContext>(ctx: &C, sock: u64, old: i32, new: i32) {
+fn try_socket(sock: u64, old: i32, new: i32) {
     if field!(sock, sock_protocol => u16) != IPPROTO_TCP {
         return;
     }
@@ -78,20 +76,20 @@ fn try_socket<C: EbpfContext>(ctx: &C, sock: u64, old: i32, new: i32) {
     }
     match (old, new) {
         (_, state::SYN_SENT | state::FIN_WAIT1 | state::LAST_ACK) => remember(sock),
-        (_, state::LISTEN) => listen(ctx, sock, netns),
-        (state::LISTEN, state::CLOSE) => listen_closed(ctx, sock, netns),
+        (_, state::LISTEN) => listen(sock, netns),
+        (state::LISTEN, state::CLOSE) => listen_closed(sock, netns),
         (state::SYN_SENT, state::ESTABLISHED) => {
-            report(ctx, sock, socket_event::CONNECTED, take(sock));
+            report(sock, socket_event::CONNECTED, take(sock));
         }
         (state::SYN_SENT, state::CLOSE) => {
-            report(ctx, sock, socket_event::CONNECT_FAILED, take(sock));
+            report(sock, socket_event::CONNECT_FAILED, take(sock));
         }
-        (state::SYN_RECV, state::ESTABLISHED) => opened(ctx, sock, netns),
+        (state::SYN_RECV, state::ESTABLISHED) => opened(sock, netns),
         (state::SYN_RECV, state::CLOSE) => {
             take(sock);
         }
         (_, state::CLOSE) if old != state::CLOSE => {
-            report(ctx, sock, socket_event::CLOSED, take(sock));
+            report(sock, socket_event::CLOSED, take(sock));
         }
         _ => {}
     }
@@ -139,7 +137,7 @@ fn listen_key(sock: u64, netns: u32) -> ListenKey {
 }
 
 #[inline(always)]
-fn listen<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
+fn listen(sock: u64, netns: u32) {
     if !scope::task() {
         return;
     }
@@ -147,11 +145,11 @@ fn listen<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
     if LISTENERS.insert(&listen_key(sock, netns), &owner, u64::from(BPF_ANY)).is_err() {
         fault::count(Fault::SocketTableFull);
     }
-    report(ctx, sock, socket_event::LISTEN, owner);
+    report(sock, socket_event::LISTEN, owner);
 }
 
 #[inline(always)]
-fn listen_closed<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
+fn listen_closed(sock: u64, netns: u32) {
     let key = listen_key(sock, netns);
     // SAFETY: copied out before the removal below.
     let owner = unsafe { LISTENERS.get(&key) }.copied().unwrap_or(Owner::NONE);
@@ -159,25 +157,25 @@ fn listen_closed<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
     if owner.sock == sock {
         let _absent = LISTENERS.remove(&key);
     }
-    report(ctx, sock, socket_event::LISTEN_CLOSED, owner);
+    report(sock, socket_event::LISTEN_CLOSED, owner);
 }
 
 /// A handshake ended that a peer began, or that both sides began at once.
 #[inline(always)]
-fn opened<C: EbpfContext>(ctx: &C, sock: u64, netns: u32) {
+fn opened(sock: u64, netns: u32) {
     let owner = take(sock);
     if owner.tgid != 0 {
-        report(ctx, sock, socket_event::CONNECTED, owner);
+        report(sock, socket_event::CONNECTED, owner);
         return;
     }
     let key = listen_key(sock, netns);
     // SAFETY: copied out at once.
     let owner = unsafe { LISTENERS.get(&key) }.copied().unwrap_or(Owner::NONE);
-    report(ctx, sock, socket_event::ACCEPTED, owner);
+    report(sock, socket_event::ACCEPTED, owner);
 }
 
 #[inline(always)]
-fn report<C: EbpfContext>(ctx: &C, sock: u64, event: u8, owner: Owner) {
+fn report(sock: u64, event: u8, owner: Owner) {
     // Only the owner tells whether a socket is below the watched cgroup.
     if owner.tgid == 0 && scope::by_cgroup_only() {
         return;
@@ -208,10 +206,7 @@ fn report<C: EbpfContext>(ctx: &C, sock: u64, event: u8, owner: Owner) {
         event,
         reserved: 0,
     };
-    if PROCESS.output_untyped::<Socket>(record, NO_WAKEUP).is_err() {
-        fault::count(Fault::ProcessRingFull);
-        aya_log_ebpf::debug!(ctx, "process ring full: a socket record was lost");
-    }
+    ring::submit::<Socket, _, _>(&PROCESS, Signal::Socket, record);
 }
 
 /// Returns whether a socket of this family has addresses and ports.

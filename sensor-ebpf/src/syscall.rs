@@ -4,7 +4,7 @@
 //! the host.
 
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::raw_tracepoint, programs::RawTracePointContext};
-use sensor_abi::{fault::Fault, seen::Signal, syscall::SyscallKey};
+use sensor_abi::{loss::Loss, seen::Signal, syscall::SyscallKey};
 
 use crate::{
     fault,
@@ -37,6 +37,6 @@ fn try_count(key: SyscallKey) {
     match table.get_ptr_mut(key) {
         // SAFETY: as above.
         Some(count) => unsafe { *count += 1 },
-        None => fault::count(Fault::SyscallTableFull),
+        None => fault::lost(Signal::Syscall, Loss::TableFull),
     }
 }

@@ -5,23 +5,25 @@ use std::rc::Rc;
 
 use wire::batch::{Batch, Clock, Lane, Position};
 use wire::limits;
-use wire::record::{Coverage, Hook, LedgerLine, Privilege, ProcessRef, privilege_action};
+use wire::record::{Coverage, Hook, LedgerLine, MapFill, ProcessRef};
 use wire::text::{StrId, StringTableBuilder};
 
 use crate::clock::ClockPair;
 use crate::ledger::Events;
-use crate::observation::{Observation, Record};
+use crate::observation::{Observation, Record, Text};
 use crate::process::{Key, Process};
 
 /// Bytes of a batch before compression, by a cautious estimate. Below the limit of a frame even
 /// when nothing compresses, so that encoding a batch cannot fail.
 const BODY_BUDGET: usize = limits::FRAME_MAX - 64 * 1024;
-/// Most bytes that a record can take: a flow with every integer at its largest.
-const RECORD_BYTES: usize = 160;
+/// Most bytes that a record can take without its strings: a system call record with every bucket of
+/// its latency at its largest.
+const RECORD_BYTES: usize = 320;
 /// Most bytes that a process can take, its strings apart.
-const PROCESS_BYTES: usize = 80;
-/// Most bytes that a string adds besides its content: its end.
-const STRING_BYTES: usize = 5;
+const PROCESS_BYTES: usize = 160;
+/// Most bytes that a string adds besides its content: its end, and the answer of a DNS message that
+/// names it.
+const STRING_BYTES: usize = 20;
 /// Most bytes that a hook or a ledger line can take.
 const LINE_BYTES: usize = 20;
 
@@ -43,6 +45,8 @@ pub struct CoverageText {
     pub hooks: Vec<[String; 3]>,
     /// Signal, outcome, events.
     pub ledger: Vec<(&'static str, &'static str, u64)>,
+    /// Name, entries in use, entries that there is room for, bytes.
+    pub maps: Vec<(String, [u64; 3])>,
 }
 
 /// The two sequences of one start of the sensor.
@@ -106,7 +110,8 @@ impl LaneCutter {
     }
 
     fn add_coverage(&mut self, coverage: &CoverageText, clock: ClockPair) -> Option<Cut> {
-        let strings = 3 * coverage.hooks.len() + 2 * coverage.ledger.len();
+        let lists = [3 * coverage.hooks.len(), 2 * coverage.ledger.len(), coverage.maps.len()];
+        let strings = lists.iter().sum();
         let fits = self.open.fits(1, 0, strings, coverage_bytes(coverage));
         let cut = (self.open.batch.coverage.is_some() || !fits).then(|| self.close(clock));
         self.open.add_coverage(coverage);
@@ -151,7 +156,8 @@ impl OpenBatch {
 
     /// Returns whether an observation fits, counted as if none of its strings were here yet.
     fn has_room(&self, observation: &Observation) -> bool {
-        let new = observation.lineage.iter().filter(|p| !self.processes.contains_key(&image(p)));
+        let named = observation.lineage.iter().chain(&observation.target);
+        let new = named.filter(|p| !self.processes.contains_key(&image(p)));
         let mut processes = 0;
         let mut bytes = RECORD_BYTES;
         let mut strings = 0;
@@ -161,10 +167,10 @@ impl OpenBatch {
             bytes += PROCESS_BYTES;
             bytes += texts(process).iter().map(|t| t.len() + STRING_BYTES).sum::<usize>();
         }
-        if let Record::Module { name, .. } = &observation.record {
+        observation.record.each_text(|text| {
             strings += 1;
-            bytes += name.len() + STRING_BYTES;
-        }
+            bytes += text.len() + STRING_BYTES;
+        });
         self.fits(1, processes, strings, bytes)
     }
 
@@ -177,40 +183,45 @@ impl OpenBatch {
 
     fn add(&mut self, observation: &Observation) {
         let process = self.lineage(&observation.lineage);
+        let target = self.lineage(&observation.target);
         self.bytes += RECORD_BYTES;
         self.events.count(observation.signal, observation.events);
+        /// Puts a copy of a record that names its process into its column.
+        macro_rules! push {
+            ($column:ident, $record:expr) => {{
+                let mut record = $record;
+                record.process = process;
+                self.batch.$column.push(record);
+            }};
+        }
         match &observation.record {
-            Record::Exec(exec) => self.batch.execs.push({
-                let mut exec = exec.clone();
-                exec.process = process;
-                exec
-            }),
-            Record::Exit(exit) => self.batch.exits.push({
-                let mut exit = exit.clone();
-                exit.process = process;
-                exit
-            }),
-            Record::Flow(flow) => self.batch.flows.push({
-                let mut flow = flow.clone();
-                flow.process = process;
-                flow
-            }),
-            Record::Connection(connection) => self.batch.connections.push({
-                let mut connection = connection.clone();
-                connection.process = process;
-                connection
-            }),
-            Record::Module { time_ns, name } => {
-                let target = self.string(name);
-                let action = privilege_action::MODULE_LOADED;
-                let record = Privilege { time_ns: *time_ns, process, action, target };
-                self.batch.privileges.push(record);
+            Record::Exec(record) => push!(execs, record.clone()),
+            Record::Exit(record) => push!(exits, record.clone()),
+            Record::Flow(record) => push!(flows, record.clone()),
+            Record::Connection(record) => push!(connections, record.clone()),
+            Record::Syscalls(record) => push!(syscalls, record.clone()),
+            Record::Activity(record) => push!(activities, record.clone()),
+            Record::Use(record) => push!(uses, record.clone()),
+            Record::Uring(record) => push!(urings, record.clone()),
+            Record::Sweep(record) => push!(sweeps, record.map_texts(|text| self.text(text))),
+            Record::Dns(record) => push!(dns, record.map_texts(|text| self.text(text))),
+            Record::Tls(record) => push!(tls, record.map_texts(|text| self.text(text))),
+            Record::File(record) => push!(files, record.map_texts(|text| self.text(text))),
+            Record::Login(record) => push!(logins, record.map_texts(|text| self.text(text))),
+            Record::Memory(record) => {
+                let mut record = record.map_texts(|text| self.text(text));
+                record.target = target;
+                push!(memory, record);
             }
-            Record::Syscalls(syscalls) => self.batch.syscalls.push({
-                let mut syscalls = syscalls.clone();
-                syscalls.process = process;
-                syscalls
-            }),
+            Record::Privilege(record) => {
+                let mut record = record.map_texts(|text| self.text(text));
+                record.target = target;
+                push!(privileges, record);
+            }
+            Record::Inventory(record) => {
+                let record = record.map_texts(|text| self.text(text));
+                self.batch.inventory.push(record);
+            }
         }
     }
 
@@ -227,8 +238,10 @@ impl OpenBatch {
     }
 
     fn process(&mut self, process: &Process, parent: ProcessRef) -> ProcessRef {
-        let [exe, comm, args, user, cgroup, container] =
+        let [exe, comm, args, user, cgroup, container, pod, sha256, cwd, script, env, tty] =
             texts(process).map(|text| self.string(text));
+        let [pid_namespace, mount_namespace, network_namespace, user_namespace] =
+            process.namespaces;
         self.bytes += PROCESS_BYTES;
         self.batch.processes.push(wire::record::Process {
             pid: process.key.pid,
@@ -240,9 +253,25 @@ impl OpenBatch {
             uid: process.uid,
             euid: process.euid,
             gid: process.gid,
+            login_uid: process.login_uid,
+            session: process.session,
+            capabilities: process.capabilities,
+            exe_inode: process.exe_inode,
+            exe_dev: process.exe_dev,
+            namespace_pid: process.namespace_pid,
+            pid_namespace,
+            mount_namespace,
+            network_namespace,
+            user_namespace,
             user,
             cgroup,
             container,
+            pod,
+            sha256,
+            cwd,
+            script,
+            env,
+            tty,
             flags: process.flags,
         });
         let place = ProcessRef(self.batch.processes.len() as u32);
@@ -266,8 +295,21 @@ impl OpenBatch {
                 count: *count,
             });
         }
-        self.bytes += RECORD_BYTES + LINE_BYTES * (coverage.hooks.len() + coverage.ledger.len());
+        for (name, [used, capacity, bytes]) in text.maps.iter().take(limits::MAPS_MAX) {
+            coverage.maps.push(MapFill {
+                name: self.string(name.as_bytes()),
+                used: *used,
+                capacity: *capacity,
+                bytes: *bytes,
+            });
+        }
+        let lines = coverage.hooks.len() + coverage.ledger.len() + coverage.maps.len();
+        self.bytes += RECORD_BYTES + LINE_BYTES * lines;
         self.batch.coverage = Some(coverage);
+    }
+
+    fn text(&mut self, text: &Text) -> StrId {
+        self.string(text)
     }
 
     /// Adds a string. The caller has checked that there is room, so the table is never full here;
@@ -296,15 +338,30 @@ fn image(process: &Process) -> (Key, u32) {
     (process.key, process.image)
 }
 
-fn texts(process: &Process) -> [&[u8]; 6] {
-    [&process.exe, &process.comm, &process.args, &process.user, &process.cgroup, &process.container]
+fn texts(process: &Process) -> [&[u8]; 12] {
+    [
+        &process.exe,
+        &process.comm,
+        &process.args,
+        &process.user,
+        &process.cgroup,
+        &process.container,
+        &process.pod,
+        &process.sha256,
+        &process.cwd,
+        &process.script,
+        &process.env,
+        &process.tty,
+    ]
 }
 
 fn coverage_bytes(coverage: &CoverageText) -> usize {
     let hooks = coverage.hooks.iter().flatten().map(|text| text.len() + STRING_BYTES + LINE_BYTES);
     let lines = coverage.ledger.iter().map(|(signal, outcome, _)| signal.len() + outcome.len());
+    let maps = coverage.maps.iter().map(|(name, _)| name.len() + STRING_BYTES + 2 * LINE_BYTES);
     RECORD_BYTES
         + hooks.sum::<usize>()
+        + maps.sum::<usize>()
         + lines.map(|n| n + 2 * STRING_BYTES + LINE_BYTES).sum::<usize>()
 }
 

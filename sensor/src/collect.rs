@@ -82,7 +82,7 @@ impl Collector {
                 on(observation);
             }
         }
-        ledger.borrow_mut().kernel(seen, &self.drain.faults());
+        ledger.borrow_mut().kernel(seen, &self.drain.lost());
         self.tracker.expire(clock::boot_ns());
     }
 

@@ -5,14 +5,14 @@ use sensor_abi::record as abi;
 use sensor_abi::record::{exec_flag, socket_event};
 use sensor_abi::syscall::SyscallKey;
 use wire::record::{
-    Address, Connection, Counters, Exec, Exit, Flow, ProcessRef, Stdio, Syscalls, connection_event,
-    direction, process_flag, stdio_kind,
+    Address, Connection, Counters, Exec, Exit, Flow, Privilege, ProcessRef, Stdio, Syscalls,
+    connection_event, direction, privilege_action, process_flag, stdio_kind,
 };
 
 use crate::clock::ClockPair;
 use crate::drain::{self, ExecView};
 use crate::ledger::Signal;
-use crate::observation::Record;
+use crate::observation::{Record, Text};
 use crate::owner::{Owner, TCP, Tuple};
 use crate::process::{Key, Process};
 
@@ -80,8 +80,8 @@ pub enum What {
     Exit(Exit),
     /// A TCP socket changed its state.
     Socket(Box<(Tuple, SocketChange, Connection)>),
-    /// A kernel module was loaded.
-    Module(Record),
+    /// Anything that says all about itself, and the process that it was done to.
+    Record(Box<Record>, Option<Key>),
 }
 
 /// Converts a ring record; `None` for an event that this build does not know.
@@ -97,16 +97,22 @@ pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
         }
         drain::Record::Exit(record) => {
             let time_ns = clock.unix(record.header.time_ns);
-            let exit = Exit { time_ns, process: ProcessRef::default(), code: record.code };
+            let exit = Exit { time_ns, code: record.code, ..Exit::default() };
             (&record.header, Signal::Exit, What::Exit(exit))
         }
         drain::Record::Socket(record) => {
             (&record.header, Signal::Socket, What::Socket(Box::new(socket(record, clock)?)))
         }
         drain::Record::Module(record) => {
-            let name = until_nul(&record.name).to_vec();
-            let module = Record::Module { time_ns: clock.unix(record.header.time_ns), name };
-            (&record.header, Signal::Module, What::Module(module))
+            let module = Privilege {
+                time_ns: clock.unix(record.header.time_ns),
+                action: privilege_action::MODULE_LOADED,
+                count: 1,
+                name: Text::from(until_nul(&record.name)),
+                ..Privilege::default()
+            };
+            let what = What::Record(Box::new(Record::Privilege(module)), None);
+            (&record.header, Signal::Module, what)
         }
     };
     Some(Event { head: head(header), signal, what })
@@ -134,14 +140,14 @@ fn exec(view: &ExecView<'_>, clock: ClockPair) -> (Process, Exec) {
         uid: header.uid,
         euid: view.euid,
         gid: view.gid,
+        exe_inode: view.exe_inode,
+        exe_dev: view.exe_dev,
         flags: process_flags(view.flags, &view.path),
         ..Process::default()
     };
     let exec = Exec {
         time_ns: clock.unix(header.time_ns),
         process: ProcessRef::default(),
-        exe_inode: view.exe_inode,
-        exe_dev: view.exe_dev,
         stdio: view.stdio.map(|end| stdio(&end)),
     };
     (process, exec)
@@ -230,6 +236,7 @@ pub fn flow(key: &FlowKey, stats: &FlowStats, clock: ClockPair) -> (Tuple, u8, F
         direction: direction::UNKNOWN,
         ingress: counters(&stats.ingress),
         egress: counters(&stats.egress),
+        ..Flow::default()
     };
     (tuple, guess_direction(key, stats), flow)
 }
@@ -237,7 +244,10 @@ pub fn flow(key: &FlowKey, stats: &FlowStats, clock: ClockPair) -> (Tuple, u8, F
 /// Converts counted system calls; returns the pid as well, since a count names no start time.
 pub fn syscalls(key: &SyscallKey, count: u64, time_ns: u64, window_ns: u64) -> (u32, Syscalls) {
     let process = ProcessRef::default();
-    (key.tgid, Syscalls { time_ns, process, number: key.number, count, window_ns })
+    (
+        key.tgid,
+        Syscalls { time_ns, process, number: key.number, count, window_ns, latency: Vec::new() },
+    )
 }
 
 /// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: its sender's first packet

@@ -55,7 +55,12 @@ impl Health {
         };
         (self.start, self.cpu_ns) = (now, cpu_ns);
         self.lag_us.iter_mut().for_each(Histogram::reset);
-        CoverageText { figures, hooks: hooks.iter().map(hook).collect(), ledger: ledger.report() }
+        CoverageText {
+            figures,
+            hooks: hooks.iter().map(hook).collect(),
+            ledger: ledger.report(),
+            maps: Vec::new(),
+        }
     }
 }
 
@@ -87,7 +92,7 @@ pub fn reason(report: &HookReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Events, Faults, Signal};
+    use crate::ledger::{Events, KernelLosses, Signal};
 
     fn report(attached: Option<&str>) -> HookReport {
         HookReport {
@@ -107,7 +112,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut seen = Events::default();
         seen.count(Signal::Exec, 4);
-        ledger.kernel(seen, &Faults::default());
+        ledger.kernel(seen, &KernelLosses::default());
         health.lag(3_000_000);
         let now = ClockPair { boot_ns: 2, unix_ns: 20 };
         let first = health.coverage(now, &[report(Some("tracepoint x"))], &mut ledger);

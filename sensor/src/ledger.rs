@@ -3,33 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use sensor_abi::fault::Fault;
+use sensor_abi::loss::Loss;
 
 /// The signals of the ledger are the kernel's; modules that know `wire` take them from here.
 pub type Signal = sensor_abi::seen::Signal;
 
-/// Totals of the kernel's faults, indexed by [`Fault`].
-pub type Faults = [u64; Fault::COUNT];
+/// Totals of events that the kernel programs lost, by [`Loss`] and [`Signal`].
+pub type KernelLosses = [[u64; Signal::COUNT]; Loss::COUNT];
 
-/// Ring records that the sensor did not understand.
+/// Ring records that the sensor did not understand, and so cannot say which signal they are of.
 const UNDECODABLE: &str = "undecodable";
-/// Signals whose records share the security ring.
-const SECURITY_RING: &[Signal] = &[Signal::Exec, Signal::Module];
-/// Signals whose records share the process ring.
-const PROCESS_RING: &[Signal] = &[Signal::Fork, Signal::Exit, Signal::Socket];
-/// Signals with records in any ring.
-const RINGS: &[Signal] =
-    &[Signal::Exec, Signal::Module, Signal::Fork, Signal::Exit, Signal::Socket];
-
-/// Faults that lose an event, with the signals it may belong to. The other faults make a record
-/// poorer (no path, no ports), and lose nothing.
-const LOSSES: &[(Fault, &[Signal])] = &[
-    (Fault::SecurityRingFull, SECURITY_RING),
-    (Fault::ProcessRingFull, PROCESS_RING),
-    (Fault::FlowCoarseFull, &[Signal::Flow]),
-    (Fault::SyscallTableFull, &[Signal::Syscall]),
-    (Fault::ScratchMissing, &Signal::ALL),
-];
 
 /// Events per signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,44 +61,17 @@ impl Events {
     }
 }
 
-/// Events that are lost for a known reason, but not yet known to which signal.
-#[derive(Clone, Copy, Debug)]
-struct Unattributed {
-    reason: &'static str,
-    signals: &'static [Signal],
-    total: u64,
-    waiting: u64,
-}
-
 /// The sensor's ledger since it started.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     seen: Events,
     carried: Events,
     read: Events,
     delivered: Events,
     lost: BTreeMap<(usize, &'static str), u64>,
-    unattributed: Vec<Unattributed>,
+    undecodable: u64,
     /// What the last report said, by signal and outcome.
     reported: BTreeMap<(usize, &'static str), u64>,
-}
-
-impl Default for Ledger {
-    fn default() -> Self {
-        let faults = LOSSES.iter().map(|(fault, signals)| (fault.name(), *signals));
-        let unattributed = faults
-            .chain([(UNDECODABLE, RINGS)])
-            .map(|(reason, signals)| Unattributed { reason, signals, total: 0, waiting: 0 });
-        Self {
-            seen: Events::default(),
-            carried: Events::default(),
-            read: Events::default(),
-            delivered: Events::default(),
-            lost: BTreeMap::new(),
-            unattributed: unattributed.collect(),
-            reported: BTreeMap::new(),
-        }
-    }
 }
 
 impl Ledger {
@@ -137,10 +93,7 @@ impl Ledger {
 
     /// Counts ring records that were not understood.
     pub fn undecodable(&mut self, records: u64) {
-        if let Some(entry) = self.unattributed.iter_mut().find(|u| u.reason == UNDECODABLE) {
-            entry.total += records;
-            entry.waiting += records;
-        }
+        self.undecodable += records;
     }
 
     /// Counts events whose batches the brain has on its disk.
@@ -155,18 +108,19 @@ impl Ledger {
         }
     }
 
-    /// Takes the kernel's totals: what the programs saw, and why they gave up. `seen` must be read
-    /// before the rings and maps are emptied, so that all of it was read, lost, or is about to be.
-    pub fn kernel(&mut self, seen: Events, faults: &Faults) {
+    /// Takes the kernel's totals: what the programs saw, and what of it they lost. `seen` must be
+    /// read before the rings and maps are emptied, so that all of it was read, lost, or is about to
+    /// be.
+    pub fn kernel(&mut self, seen: Events, losses: &KernelLosses) {
         self.seen = seen;
-        for entry in &mut self.unattributed {
-            let fault = LOSSES.iter().find(|(fault, _)| fault.name() == entry.reason);
-            let Some((fault, _)) = fault else { continue };
-            let total = faults[*fault as usize];
-            entry.waiting += total.saturating_sub(entry.total);
-            entry.total = total;
+        for (loss, counts) in Loss::ALL.into_iter().zip(losses) {
+            for (signal, &total) in Signal::ALL.into_iter().zip(counts) {
+                if total > 0 {
+                    self.lost.insert((signal as usize, loss.name()), total);
+                }
+            }
         }
-        self.attribute();
+        self.attribute_undecodable();
     }
 
     /// Returns what is neither delivered nor lost.
@@ -193,20 +147,15 @@ impl Ledger {
         lines
     }
 
-    /// A ring that was full does not say whose record it refused. The signal that misses most
+    /// A record that was not understood does not say whose it was. The signal that misses most
     /// events (seen, but neither read nor lost) is the one; what no signal misses yet waits.
-    fn attribute(&mut self) {
-        for at in 0..self.unattributed.len() {
-            let Unattributed { reason, signals, mut waiting, .. } = self.unattributed[at];
-            while waiting > 0 {
-                let worst = signals.iter().map(|&s| (self.missing(s), s)).max_by_key(|m| m.0);
-                let Some((missing @ 1.., signal)) = worst else { break };
-                let lost = missing.min(waiting);
-                self.lose_some(signal, reason, lost);
-                self.read.count(signal, lost);
-                waiting -= lost;
-            }
-            self.unattributed[at].waiting = waiting;
+    fn attribute_undecodable(&mut self) {
+        while self.undecodable > 0 {
+            let worst = Signal::ALL.iter().map(|&s| (self.missing(s), s)).max_by_key(|m| m.0);
+            let Some((missing @ 1.., signal)) = worst else { break };
+            let lost = missing.min(self.undecodable);
+            self.lose_some(signal, UNDECODABLE, lost);
+            self.undecodable -= lost;
         }
     }
 
@@ -215,8 +164,11 @@ impl Ledger {
         self.seen.of(signal).max(self.read.of(signal))
     }
 
+    /// Returns the events that were seen, but neither read nor lost before that.
     fn missing(&self, signal: Signal) -> u64 {
-        self.seen.of(signal).saturating_sub(self.read.of(signal))
+        let lost = Loss::ALL.iter().map(|l| l.name()).chain([UNDECODABLE]);
+        let lost: u64 = lost.filter_map(|name| self.lost.get(&(signal as usize, name))).sum();
+        self.seen.of(signal).saturating_sub(self.read.of(signal) + lost)
     }
 
     fn lose_some(&mut self, signal: Signal, reason: &'static str, events: u64) {
@@ -241,17 +193,17 @@ mod tests {
         events
     }
 
-    fn faults(fault: Fault, count: u64) -> Faults {
-        let mut faults = Faults::default();
-        faults[fault as usize] = count;
-        faults
+    fn full_ring(lost: &[(Signal, u64)]) -> KernelLosses {
+        let mut losses = KernelLosses::default();
+        lost.iter().for_each(|&(signal, n)| losses[Loss::RingFull as usize][signal as usize] = n);
+        losses
     }
 
     #[test]
     fn every_event_is_delivered_lost_or_in_flight() {
         let mut ledger = Ledger::default();
         ledger.read(Signal::Exec, 90);
-        ledger.kernel(events(&[(Signal::Exec, 100)]), &faults(Fault::SecurityRingFull, 10));
+        ledger.kernel(events(&[(Signal::Exec, 100)]), &full_ring(&[(Signal::Exec, 10)]));
         ledger.deliver(&events(&[(Signal::Exec, 60)]));
         ledger.lose("spool_full", &events(&[(Signal::Exec, 25)]));
         assert_eq!(ledger.in_flight(Signal::Exec), 5);
@@ -261,7 +213,7 @@ mod tests {
             ledger.report(),
             [
                 ("exec", "delivered", 65),
-                ("exec", "security_ring_full", 10),
+                ("exec", "ring_full", 10),
                 ("exec", "seen", 100),
                 ("exec", "spool_full", 25),
             ]
@@ -270,24 +222,24 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_is_charged_to_the_signals_that_miss_events() {
+    fn a_full_ring_is_charged_to_the_signals_that_it_refused() {
         let mut ledger = Ledger::default();
-        ledger.read(Signal::Fork, 50);
         ledger.read(Signal::Exit, 7);
-        let seen = events(&[(Signal::Fork, 50), (Signal::Exit, 10), (Signal::Socket, 4)]);
-        ledger.kernel(seen, &faults(Fault::ProcessRingFull, 7));
-        assert_eq!(ledger.lost_of(Signal::Fork), 0);
-        assert_eq!(ledger.lost_of(Signal::Exit), 3);
-        assert_eq!(ledger.lost_of(Signal::Socket), 4);
+        let seen = events(&[(Signal::Exit, 10), (Signal::Socket, 4)]);
+        for _again in 0..2 {
+            ledger.kernel(seen, &full_ring(&[(Signal::Exit, 3), (Signal::Socket, 4)]));
+        }
+        assert_eq!((ledger.lost_of(Signal::Exit), ledger.lost_of(Signal::Socket)), (3, 4));
+        assert_eq!((ledger.in_flight(Signal::Exit), ledger.in_flight(Signal::Socket)), (7, 0));
     }
 
     #[test]
     fn a_loss_that_no_signal_misses_yet_waits_for_its_signal() {
         let mut ledger = Ledger::default();
         ledger.undecodable(2);
-        ledger.kernel(Events::default(), &Faults::default());
+        ledger.kernel(Events::default(), &KernelLosses::default());
         assert_eq!(ledger.lost_of(Signal::Exec), 0);
-        ledger.kernel(events(&[(Signal::Exec, 2)]), &Faults::default());
+        ledger.kernel(events(&[(Signal::Exec, 2)]), &KernelLosses::default());
         assert_eq!((ledger.lost_of(Signal::Exec), ledger.in_flight(Signal::Exec)), (2, 0));
     }
 

@@ -66,13 +66,40 @@ pub struct Process {
     pub cgroup: Rc<[u8]>,
     /// Container id, empty outside containers.
     pub container: Rc<[u8]>,
+    /// Kubernetes namespace and pod, or the pod's uid; empty outside pods.
+    pub pod: Rc<[u8]>,
+    /// SHA-256 of the executable, empty when not known.
+    pub sha256: Rc<[u8]>,
+    /// Working directory when it was executed.
+    pub cwd: Rc<[u8]>,
+    /// The script that the executable interprets.
+    pub script: Rc<[u8]>,
+    /// Watched environment variables, each ended by NUL.
+    pub env: Rc<[u8]>,
+    /// Terminal, empty without one.
+    pub tty: Rc<[u8]>,
+    /// `loginuid` plus one, 0 when nobody logged in.
+    pub login_uid: u32,
+    /// Audit session plus one, 0 without one.
+    pub session: u32,
+    /// Effective capabilities.
+    pub capabilities: u64,
+    /// Inode number of the executable.
+    pub exe_inode: u64,
+    /// Device of the executable's file system.
+    pub exe_dev: u32,
+    /// Process id inside its namespace, 0 when it is the same or not known.
+    pub namespace_pid: u32,
+    /// Inode numbers of its PID, mount, network and user namespaces, 0 when not known.
+    pub namespaces: [u32; 4],
     /// Bits of `wire::record::process_flag`.
     pub flags: u32,
 }
 
 impl Process {
     fn bytes(&self) -> usize {
-        self.exe.len() + self.comm.len() + self.args.len()
+        let own = [&self.exe, &self.comm, &self.args, &self.cwd, &self.script, &self.env];
+        own.iter().map(|text| text.len()).sum()
     }
 }
 

@@ -80,6 +80,7 @@ impl Tracker {
     /// Takes an event in. Returns what there is to report: a fork is only remembered.
     pub fn event(&mut self, event: Event) -> Option<Observation> {
         let Event { head, signal, what } = event;
+        let mut target = Vec::new();
         let (process, record) = match what {
             What::Exec(executed) => {
                 let (process, exec) = *executed;
@@ -89,9 +90,10 @@ impl Tracker {
                 self.forked(child, parent, head);
                 return None;
             }
-            What::Exit(exit) => {
+            What::Exit(mut exit) => {
                 let process = self.actor(head);
                 if let Some(key) = head.process {
+                    exit.duration_ns = head.time_ns.saturating_sub(key.start_ns());
                     self.processes.end(key, head.time_ns);
                 }
                 (process, Record::Exit(exit))
@@ -103,9 +105,12 @@ impl Tracker {
                 let process = process.or_else(|| self.processes.find(owner?).cloned());
                 (process, Record::Connection(connection))
             }
-            What::Module(module) => (self.actor(head), module),
+            What::Record(record, done_to) => {
+                target = done_to.map(|key| self.lineage_of(key, head.time_ns)).unwrap_or_default();
+                (self.actor(head), *record)
+            }
         };
-        Some(self.observed(process, signal, record))
+        Some(Observation { target, ..self.observed(process, signal, record) })
     }
 
     /// Brings the table of sockets up to date. Returns who opened a connection as far as the table
@@ -166,7 +171,14 @@ impl Tracker {
         record: Record,
     ) -> Observation {
         let lineage = process.map(|process| self.processes.lineage(&process)).unwrap_or_default();
-        Observation { lineage, signal, events: 1, record }
+        Observation { lineage, target: Vec::new(), signal, events: 1, record }
+    }
+
+    /// Returns a process that something was done to, and its ancestors.
+    fn lineage_of(&mut self, key: Key, now_ns: u64) -> Vec<Rc<Process>> {
+        self.look_up(key, now_ns, LINEAGE_MAX);
+        let process = self.processes.find(key).cloned();
+        process.map(|process| self.processes.lineage(&process)).unwrap_or_default()
     }
 
     fn executed(&mut self, mut process: Process, head: Head) -> Rc<Process> {

@@ -17,6 +17,7 @@ use crate::observation::{Observation, Record};
 
 mod json;
 mod line;
+mod told;
 
 /// Shows records until SIGINT or SIGTERM, or until nobody reads them.
 pub fn run(config: &Config, as_json: bool) -> Result<()> {

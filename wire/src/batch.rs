@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use crate::limits;
 use crate::record::{
-    Connection, Coverage, Exec, Exit, Flow, Privilege, Process, ProcessRef, Syscalls,
+    Activity, Connection, Coverage, Dns, Exec, Exit, File, Flow, Inventory, Login, Memory,
+    Privilege, Process, ProcessRef, Sweep, Syscalls, Tls, Uring, Use,
 };
 use crate::text::{StrId, StringTable};
 
@@ -75,6 +76,26 @@ pub struct Batch {
     pub privileges: Vec<Privilege>,
     /// System call counters.
     pub syscalls: Vec<Syscalls>,
+    /// What processes do often.
+    pub activities: Vec<Activity>,
+    /// What processes send and receive through sockets.
+    pub uses: Vec<Use>,
+    /// One-packet probes.
+    pub sweeps: Vec<Sweep>,
+    /// DNS messages.
+    pub dns: Vec<Dns>,
+    /// TLS greetings.
+    pub tls: Vec<Tls>,
+    /// Watched files.
+    pub files: Vec<File>,
+    /// Memory touched.
+    pub memory: Vec<Memory>,
+    /// Requests to io_uring.
+    pub urings: Vec<Uring>,
+    /// Log-ins.
+    pub logins: Vec<Login>,
+    /// What the host has.
+    pub inventory: Vec<Inventory>,
     /// Ledger and hooks; at most one per batch.
     pub coverage: Option<Coverage>,
 }
@@ -122,6 +143,16 @@ impl Batch {
             connections: Vec::new(),
             privileges: Vec::new(),
             syscalls: Vec::new(),
+            activities: Vec::new(),
+            uses: Vec::new(),
+            sweeps: Vec::new(),
+            dns: Vec::new(),
+            tls: Vec::new(),
+            files: Vec::new(),
+            memory: Vec::new(),
+            urings: Vec::new(),
+            logins: Vec::new(),
+            inventory: Vec::new(),
             coverage: None,
         }
     }
@@ -134,6 +165,16 @@ impl Batch {
             + self.connections.len()
             + self.privileges.len()
             + self.syscalls.len()
+            + self.activities.len()
+            + self.uses.len()
+            + self.sweeps.len()
+            + self.dns.len()
+            + self.tls.len()
+            + self.files.len()
+            + self.memory.len()
+            + self.urings.len()
+            + self.logins.len()
+            + self.inventory.len()
             + usize::from(self.coverage.is_some())
     }
 
@@ -149,57 +190,71 @@ impl Batch {
             if process.parent.index().is_some_and(|parent| parent >= index) {
                 return Err(BatchError::ParentOrder(index as u32));
             }
-            for id in [
-                process.exe,
-                process.comm,
-                process.args,
-                process.user,
-                process.cgroup,
-                process.container,
-            ] {
-                self.string(id)?;
-            }
         }
-        let named = (self.execs.iter().map(|r| r.process))
-            .chain(self.exits.iter().map(|r| r.process))
-            .chain(self.flows.iter().map(|r| r.process))
-            .chain(self.connections.iter().map(|r| r.process))
-            .chain(self.privileges.iter().map(|r| r.process))
-            .chain(self.syscalls.iter().map(|r| r.process));
-        for process in named {
-            self.process_in_range(process)?;
+        for message in &self.dns {
+            at_most("answers", message.answers.len(), limits::ANSWERS_MAX)?;
         }
-        for record in &self.privileges {
-            self.string(record.target)?;
+        for calls in &self.syscalls {
+            at_most("latency buckets", calls.latency.len(), limits::LATENCY_MAX)?;
         }
         if let Some(coverage) = &self.coverage {
             at_most("hooks", coverage.hooks.len(), limits::HOOKS_MAX)?;
             at_most("ledger lines", coverage.ledger.len(), limits::LEDGER_MAX)?;
-            for hook in &coverage.hooks {
-                for id in [hook.name, hook.attached, hook.reason] {
-                    self.string(id)?;
-                }
-            }
-            for line in &coverage.ledger {
-                self.string(line.signal)?;
-                self.string(line.outcome)?;
-            }
+            at_most("maps", coverage.maps.len(), limits::MAPS_MAX)?;
+        }
+        let StrId(string) = self.highest_string();
+        if !self.strings.contains(StrId(string)) {
+            return Err(BatchError::OutOfRange { what: "string", index: string });
+        }
+        let ProcessRef(process) = self.highest_process();
+        if process as usize > self.processes.len() {
+            return Err(BatchError::OutOfRange { what: "process", index: process });
         }
         Ok(())
     }
 
-    fn string(&self, id: StrId) -> Result<(), BatchError> {
-        if self.strings.contains(id) {
-            return Ok(());
+    /// Returns the highest index into the string table that anything names.
+    fn highest_string(&self) -> StrId {
+        let mut highest = 0;
+        let mut see = |id: &StrId| highest = highest.max(id.0);
+        self.processes.iter().for_each(|r| r.each_text(&mut see));
+        self.privileges.iter().for_each(|r| r.each_text(&mut see));
+        self.sweeps.iter().for_each(|r| r.each_text(&mut see));
+        self.dns.iter().for_each(|r| r.each_text(&mut see));
+        self.tls.iter().for_each(|r| r.each_text(&mut see));
+        self.files.iter().for_each(|r| r.each_text(&mut see));
+        self.memory.iter().for_each(|r| r.each_text(&mut see));
+        self.logins.iter().for_each(|r| r.each_text(&mut see));
+        self.inventory.iter().for_each(|r| r.each_text(&mut see));
+        if let Some(coverage) = &self.coverage {
+            coverage
+                .hooks
+                .iter()
+                .for_each(|h| [h.name, h.attached, h.reason].iter().for_each(&mut see));
+            coverage.ledger.iter().for_each(|l| [l.signal, l.outcome].iter().for_each(&mut see));
+            coverage.maps.iter().for_each(|m| see(&m.name));
         }
-        Err(BatchError::OutOfRange { what: "string", index: id.0 })
+        StrId(highest)
     }
 
-    fn process_in_range(&self, process: ProcessRef) -> Result<(), BatchError> {
-        if process.0 as usize <= self.processes.len() {
-            return Ok(());
-        }
-        Err(BatchError::OutOfRange { what: "process", index: process.0 })
+    /// Returns the highest process that a record names.
+    fn highest_process(&self) -> ProcessRef {
+        let named = (self.execs.iter().map(|r| r.process))
+            .chain(self.exits.iter().map(|r| r.process))
+            .chain(self.flows.iter().map(|r| r.process))
+            .chain(self.connections.iter().map(|r| r.process))
+            .chain(self.privileges.iter().flat_map(|r| [r.process, r.target]))
+            .chain(self.syscalls.iter().map(|r| r.process))
+            .chain(self.activities.iter().map(|r| r.process))
+            .chain(self.uses.iter().map(|r| r.process))
+            .chain(self.sweeps.iter().map(|r| r.process))
+            .chain(self.dns.iter().map(|r| r.process))
+            .chain(self.tls.iter().map(|r| r.process))
+            .chain(self.files.iter().map(|r| r.process))
+            .chain(self.memory.iter().flat_map(|r| [r.process, r.target]))
+            .chain(self.urings.iter().map(|r| r.process))
+            .chain(self.logins.iter().map(|r| r.process));
+        ProcessRef(named.map(|process| process.0).max().unwrap_or(0))
     }
 }
 
@@ -233,7 +288,7 @@ mod tests {
         batch.exits.push(Exit { process: ProcessRef(1), ..Exit::default() });
         assert_eq!(batch.check(), Err(BatchError::OutOfRange { what: "process", index: 1 }));
         batch.exits.clear();
-        batch.privileges.push(Privilege { target: StrId(9), ..Privilege::default() });
+        batch.privileges.push(Privilege { name: StrId(9), ..Privilege::default() });
         assert_eq!(batch.check(), Err(BatchError::OutOfRange { what: "string", index: 9 }));
     }
 

@@ -34,3 +34,13 @@ pub const LEDGER_MAX: usize = 256;
 
 /// Bytes of a control frame's body. A certificate chain or a policy fits well below.
 pub const CONTROL_MAX: usize = 256 * 1024;
+
+/// Answers of one DNS message; more are left out and flagged. An answer in a datagram of the size
+/// that resolvers agreed on (1232 bytes) holds fewer than 80 addresses.
+pub const ANSWERS_MAX: usize = 64;
+
+/// Buckets of a system call's latency: 2^63 nanoseconds are the last.
+pub const LATENCY_MAX: usize = 64;
+
+/// Kernel maps named in one coverage record.
+pub const MAPS_MAX: usize = 128;

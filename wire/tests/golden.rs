@@ -11,8 +11,9 @@ use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, HEADER_LEN, Header};
 use wire::control::{Ack, Control, EnrolReply, EnrolRequest, Hello, Refusal, Welcome};
 use wire::record::{
-    Address, Connection, Counters, Coverage, Exec, Exit, Flow, Hook, LedgerLine, Privilege,
-    Process, ProcessRef, Stdio, Syscalls,
+    Activity, Address, Connection, Counters, Coverage, CredentialChange, Credentials, Dns,
+    DnsAnswer, Exec, Exit, File, Flow, Hook, Inventory, LedgerLine, Login, MapFill, Memory,
+    Privilege, Process, ProcessRef, Stdio, Sweep, Syscalls, Tls, Uring, Use,
 };
 use wire::text::StringTableBuilder;
 
@@ -44,15 +45,29 @@ fn batch() -> Batch {
         cgroup: text("/system.slice/nginx.service"),
         container: text("0123456789ab"),
         flags: 0b10_1010,
+        login_uid: 1003,
+        session: 1004,
+        capabilities: 1005,
+        exe_inode: 9,
+        exe_dev: 10,
+        namespace_pid: 1006,
+        pid_namespace: 1007,
+        mount_namespace: 1008,
+        network_namespace: 1009,
+        user_namespace: 1010,
+        pod: text("shop/cart-0"),
+        sha256: text("0123456789abcdef0123456789abcdef"),
+        cwd: text("/srv"),
+        script: text("/srv/run.sh"),
+        env: text("LD_PRELOAD=/tmp/x.so\0"),
+        tty: text("pts/0"),
     };
     batch.execs.push(Exec {
         time_ns: 8,
         process: ProcessRef(2),
-        exe_inode: 9,
-        exe_dev: 10,
         stdio: [stdio, Stdio::default(), stdio],
     });
-    batch.exits.push(Exit { time_ns: 11, process: ProcessRef(2), code: 256 });
+    batch.exits.push(Exit { time_ns: 11, process: ProcessRef(2), code: 256, duration_ns: 1011 });
     batch.flows.push(Flow {
         first_ns: 12,
         last_ns: 13,
@@ -64,6 +79,9 @@ fn batch() -> Batch {
         protocol: 6,
         family: 4,
         vlan: 16,
+        inner_vlan: 1016,
+        tunnel: 3,
+        tunnel_id: 1017,
         ifindex: 17,
         detail: 1,
         direction: 2,
@@ -83,8 +101,36 @@ fn batch() -> Batch {
     batch.privileges.push(Privilege {
         time_ns: 27,
         process: ProcessRef(2),
-        action: 1,
-        target: text("dummy"),
+        target: ProcessRef(1),
+        action: 8,
+        flags: 1,
+        argument: 1027,
+        kind: 1028,
+        count: 1029,
+        error: 1030,
+        credentials: Some(CredentialChange {
+            before: Credentials {
+                uid: 1,
+                euid: 2,
+                suid: 3,
+                gid: 4,
+                egid: 5,
+                effective: 6,
+                permitted: 7,
+            },
+            after: Credentials {
+                uid: 8,
+                euid: 9,
+                suid: 10,
+                gid: 11,
+                egid: 12,
+                effective: 13,
+                permitted: 14,
+            },
+        }),
+        name: text("/mnt"),
+        source: text("/dev/sda1"),
+        type_name: text("ext4"),
     });
     batch.syscalls.push(Syscalls {
         time_ns: 28,
@@ -92,6 +138,138 @@ fn batch() -> Batch {
         number: 39,
         count: 29,
         window_ns: 30,
+        latency: vec![0, 1031, 2],
+    });
+    batch.activities.push(Activity {
+        time_ns: 100,
+        process: ProcessRef(2),
+        window_ns: 101,
+        forks: 102,
+        write_opens: 103,
+        creates: 104,
+        renames: 105,
+        unlinks: 106,
+        links: 107,
+        attribute_changes: 108,
+    });
+    batch.uses.push(Use {
+        first_ns: 110,
+        last_ns: 111,
+        process: ProcessRef(1),
+        protocol: 17,
+        direction: 1,
+        local: Address([3; 16]),
+        remote: Address([4; 16]),
+        local_port: 112,
+        remote_port: 113,
+        sent: 114,
+        received: 115,
+        sends: 116,
+        receives: 117,
+    });
+    batch.sweeps.push(Sweep {
+        first_ns: 120,
+        last_ns: 121,
+        process: ProcessRef(2),
+        source: Address([5; 16]),
+        direction: 2,
+        packets: 122,
+        syns: 123,
+        resets: 124,
+        unreachables: 125,
+        odd: 126,
+        addresses: text("\u{1}\u{2}"),
+        ports: text("\u{3}\u{4}"),
+    });
+    batch.dns.push(Dns {
+        time_ns: 130,
+        process: ProcessRef(2),
+        transport: 17,
+        flags: 3,
+        id: 131,
+        query_type: 28,
+        response_code: 3,
+        count: 132,
+        size: 133,
+        ifindex: 134,
+        local: Address([6; 16]),
+        remote: Address([7; 16]),
+        local_port: 135,
+        remote_port: 53,
+        name: text("a.example"),
+        answers: vec![DnsAnswer { kind: 5, ttl: 136, data: text("b.example") }],
+    });
+    batch.tls.push(Tls {
+        time_ns: 140,
+        process: ProcessRef(1),
+        direction: 1,
+        version: 0x0304,
+        ifindex: 141,
+        local: Address([8; 16]),
+        remote: Address([9; 16]),
+        local_port: 142,
+        remote_port: 443,
+        count: 143,
+        server_name: text("c.example"),
+        ja4: text("t13d1516h2_8daaf6152771_b186095e22b6"),
+        alpn: text("h2"),
+    });
+    batch.files.push(File {
+        time_ns: 150,
+        process: ProcessRef(2),
+        action: 4,
+        flags: 1,
+        inode: 151,
+        dev: 152,
+        open_flags: 153,
+        mode: 154,
+        uid: 155,
+        gid: 156,
+        error: 157,
+        path: text("/etc/passwd+"),
+        target: text("/etc/passwd"),
+    });
+    batch.memory.push(Memory {
+        time_ns: 160,
+        process: ProcessRef(2),
+        target: ProcessRef(1),
+        action: 7,
+        flags: 1,
+        argument: 161,
+        address: 162,
+        length: 163,
+        count: 164,
+        error: 165,
+        remote: Address([10; 16]),
+        remote_port: 166,
+        name: text("payload"),
+    });
+    batch.urings.push(Uring { time_ns: 170, process: ProcessRef(1), opcode: 23, count: 171 });
+    batch.logins.push(Login {
+        time_ns: 180,
+        process: ProcessRef(2),
+        action: 1,
+        count: 181,
+        pid: 182,
+        remote: Address([11; 16]),
+        remote_port: 183,
+        service: text("sshd"),
+        user: text("alice"),
+        target_user: text("root"),
+        method: text("publickey"),
+        key: text("SHA256:x"),
+        tty: text("pts/1"),
+        command: text("/bin/ls"),
+        cwd: text("/home/alice"),
+        message: text("Accepted publickey for alice"),
+    });
+    batch.inventory.push(Inventory {
+        time_ns: 190,
+        kind: 1,
+        change: 4,
+        name: text("openssl"),
+        version: text("3.0.17-1"),
+        detail: text("amd64"),
     });
     batch.coverage = Some(Coverage {
         start_ns: 31,
@@ -105,6 +283,8 @@ fn batch() -> Batch {
         drain_lag_ns: 34,
         cpu_ns: 35,
         memory_bytes: 36,
+        maps: vec![MapFill { name: text("FLOWS"), used: 37, capacity: 38, bytes: 39 }],
+        canary_ns: 40,
     });
     batch.processes = vec![init, shell];
     batch.strings = strings.finish();

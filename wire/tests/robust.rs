@@ -16,7 +16,7 @@ fn sample() -> Batch {
     let args = strings.add(b"bash\0-i\0").unwrap();
     batch.strings = strings.finish();
     batch.processes = vec![Process { pid: 42, start_ns: 9, exe, args, ..Process::default() }];
-    batch.exits = vec![Exit { time_ns: 10, process: ProcessRef(1), code: 256 }];
+    batch.exits = vec![Exit { time_ns: 10, process: ProcessRef(1), code: 256, duration_ns: 5 }];
     batch
 }
 

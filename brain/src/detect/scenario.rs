@@ -190,9 +190,9 @@ prop_compose! {
         for (time_ns, number, kind) in other {
             let process = process(number);
             match kind {
-                0 => batch.exits.push(Exit { time_ns, process, code: 0 }),
+                0 => batch.exits.push(Exit { time_ns, process, ..Exit::default() }),
                 1 => batch.privileges.push(Privilege {
-                    time_ns, process, action: kind, target: StrId(number % count),
+                    time_ns, process, action: kind, name: StrId(number % count), ..Privilege::default()
                 }),
                 _ => batch.coverage = Some(Coverage { end_ns: time_ns, ..Coverage::default() }),
             }

@@ -21,7 +21,7 @@ fn process(pid: u32, parent: Option<u32>, args: usize) -> Rc<Process> {
 
 fn exit(lineage: Vec<Rc<Process>>, code: u32) -> Observation {
     let record = Record::Exit(Exit { code, ..Exit::default() });
-    Observation { lineage, signal: Signal::Exit, events: 1, record }
+    Observation { lineage, target: Vec::new(), signal: Signal::Exit, events: 1, record }
 }
 
 fn cut_all(observations: &[Observation]) -> Vec<Cut> {
@@ -37,6 +37,7 @@ fn cut_all(observations: &[Observation]) -> Vec<Cut> {
 fn lanes_are_numbered_apart_and_carry_their_clock() {
     let exec = Observation {
         lineage: vec![process(2, Some(1), 3), process(1, None, 3)],
+        target: Vec::new(),
         signal: Signal::Exec,
         events: 1,
         record: Record::Exec(Exec::default()),
@@ -81,7 +82,13 @@ fn a_batch_of_the_largest_records_still_encodes() {
             };
             let flow = Flow { ingress: most, egress: most, ..Flow::default() };
             let record = Record::Flow(flow);
-            Observation { lineage: vec![Rc::new(process)], signal: Signal::Flow, events: 7, record }
+            Observation {
+                lineage: vec![Rc::new(process)],
+                target: Vec::new(),
+                signal: Signal::Flow,
+                events: 7,
+                record,
+            }
         })
         .collect();
     let cuts = cut_all(&observations);

@@ -1,4 +1,4 @@
-//! The two rings of records, and the programs' own log.
+//! The rings of records, and the programs' own log.
 
 use std::sync::{
     Arc,
@@ -20,8 +20,8 @@ use crate::probe::ProbeError;
 const RECORDS_MAX: u64 = 65_536;
 
 pub(super) struct Rings {
-    security: RingBuf<MapData>,
-    process: RingBuf<MapData>,
+    /// The urgent one first.
+    rings: [RingBuf<MapData>; 4],
     decoder: Decoder,
     log: Option<EbpfLogger<ToTracing>>,
     logged: Arc<AtomicU64>,
@@ -36,8 +36,12 @@ impl Rings {
             log.inspect_err(|error| warn!(%error, "the programs' log cannot be read")).ok()
         });
         Ok(Self {
-            security: typed(programs, "SECURITY")?,
-            process: typed(programs, "PROCESS")?,
+            rings: [
+                typed(programs, "SECURITY")?,
+                typed(programs, "PROCESS")?,
+                typed(programs, "FILE")?,
+                typed(programs, "PAYLOAD")?,
+            ],
             decoder: Decoder::new(),
             log,
             logged,
@@ -47,7 +51,7 @@ impl Rings {
     /// Security records first: they are few, and they matter one by one.
     pub(super) fn empty(&mut self, on: &mut dyn FnMut(Record<'_>)) -> Drained {
         let mut drained = Drained::default();
-        for ring in [&mut self.security, &mut self.process] {
+        for ring in &mut self.rings {
             for _ in 0..RECORDS_MAX {
                 let Some(item) = ring.next() else {
                     break;

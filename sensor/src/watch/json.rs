@@ -1,5 +1,6 @@
 //! A record as one JSON object per line, for programs.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use wire::record::{Address, Connection, Counters, Exec, Exit, Flow, Syscalls};
 
@@ -16,6 +17,9 @@ pub fn write(text: &mut String, observation: &Observation, start: ClockPair) {
         object["process"] = self::process(process, start);
         object["lineage"] = ancestors.iter().map(|p| self::process(p, start)).collect();
     }
+    if let Some(target) = observation.target.first() {
+        object["target_process"] = self::process(target, start);
+    }
     text.push_str(&object.to_string());
     text.push('\n');
 }
@@ -23,19 +27,53 @@ pub fn write(text: &mut String, observation: &Observation, start: ClockPair) {
 fn record(record: &Record) -> Value {
     match record {
         Record::Exec(exec) => self::exec(exec),
-        Record::Exit(Exit { time_ns, code, .. }) => {
-            json!({"time": rfc3339(*time_ns), "kind": "exit", "status": code})
+        Record::Exit(Exit { time_ns, code, duration_ns, .. }) => {
+            json!({
+                "time": rfc3339(*time_ns), "kind": "exit", "status": code,
+                "duration_ms": duration_ns / 1_000_000,
+            })
         }
         Record::Flow(flow) => self::flow(flow),
         Record::Connection(connection) => self::connection(connection),
-        Record::Module { time_ns, name } => {
-            json!({"time": rfc3339(*time_ns), "kind": "module", "name": visible(name)})
-        }
         Record::Syscalls(Syscalls { time_ns, number, count, window_ns, .. }) => json!({
             "time": rfc3339(*time_ns), "kind": "syscalls", "number": number, "count": count,
             "window_ms": window_ns / 1_000_000,
         }),
+        Record::Activity(record) => plain("activity", record),
+        Record::Use(record) => plain("use", record),
+        Record::Uring(record) => plain("io_uring", record),
+        Record::Sweep(record) => plain("sweep", &record.map_texts(|text| hex(text))),
+        Record::Dns(record) => plain("dns", &record.map_texts(|text| visible(text))),
+        Record::Tls(record) => plain("tls", &record.map_texts(|text| visible(text))),
+        Record::File(record) => plain("file", &record.map_texts(|text| visible(text))),
+        Record::Memory(record) => plain("memory", &record.map_texts(|text| visible(text))),
+        Record::Privilege(record) => plain("privilege", &record.map_texts(|text| visible(text))),
+        Record::Login(record) => plain("login", &record.map_texts(|text| visible(text))),
+        Record::Inventory(record) => plain("inventory", &record.map_texts(|text| visible(text))),
     }
+}
+
+/// A record under the names that it has on the wire, with times and addresses as text.
+fn plain(kind: &str, record: &impl Serialize) -> Value {
+    let Ok(Value::Object(fields)) = serde_json::to_value(record) else { return Value::Null };
+    let mut object = json!({"kind": kind});
+    for (name, value) in fields {
+        let time = ["time", "first", "last"].into_iter().find(|t| name == format!("{t}_ns"));
+        match (time, value.as_u64(), name.as_str()) {
+            (Some(time), Some(ns), _) => object[time] = rfc3339(ns).into(),
+            (_, _, "process" | "target") if value.is_number() => {}
+            (_, _, "local" | "remote" | "source") if value.is_array() => {
+                let address: Option<Address> = serde_json::from_value(value).ok();
+                object[format!("{name}_address")] = address.map(self::address).into();
+            }
+            _ => object[name] = value,
+        }
+    }
+    object
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn exec(exec: &Exec) -> Value {
@@ -46,8 +84,7 @@ fn exec(exec: &Exec) -> Value {
         })
     });
     json!({
-        "time": rfc3339(exec.time_ns), "kind": "exec", "inode": exec.exe_inode,
-        "device": exec.exe_dev, "stdio": stdio,
+        "time": rfc3339(exec.time_ns), "kind": "exec", "stdio": stdio,
     })
 }
 
@@ -89,7 +126,14 @@ fn process(process: &Process, start: ClockPair) -> Value {
         "executable": visible(&process.exe), "name": visible(&process.comm), "args": args,
         "user": visible(&process.user), "uid": process.uid, "euid": process.euid,
         "gid": process.gid, "cgroup": visible(&process.cgroup),
-        "container": visible(&process.container), "flags": process.flags,
+        "container": visible(&process.container), "pod": visible(&process.pod),
+        "sha256": hex(&process.sha256), "cwd": visible(&process.cwd),
+        "script": visible(&process.script), "environment": visible(&process.env),
+        "tty": visible(&process.tty), "login_uid": process.login_uid.checked_sub(1),
+        "session": process.session.checked_sub(1), "capabilities": process.capabilities,
+        "inode": process.exe_inode, "device": process.exe_dev,
+        "namespace_pid": process.namespace_pid, "namespaces": process.namespaces,
+        "flags": process.flags,
     })
 }
 
@@ -125,7 +169,8 @@ mod tests {
         };
         let record = Record::Exit(Exit { time_ns: 1_500_000_000, code: 256, ..Exit::default() });
         let lineage = vec![Rc::new(process)];
-        let observation = Observation { lineage, signal: Signal::Exit, events: 1, record };
+        let observation =
+            Observation { lineage, target: Vec::new(), signal: Signal::Exit, events: 1, record };
         let mut text = String::new();
         write(&mut text, &observation, ClockPair::default());
         assert_eq!(text.matches('\n').count(), 1);

@@ -9,7 +9,7 @@ use wire::record::{
     stdio_kind,
 };
 
-use super::time_of_day;
+use super::{time_of_day, told};
 use crate::doctor::size;
 use crate::escape::{CommandLine, Escaped};
 use crate::observation::{Observation, Record};
@@ -26,15 +26,13 @@ pub fn write(text: &mut String, observation: &Observation) {
         Record::Exit(record) => (record.time_ns, "exit", format!("status {}", status(record.code))),
         Record::Flow(record) => (record.last_ns, "flow", flow(record)),
         Record::Connection(record) => (record.time_ns, "socket", connection(record)),
-        Record::Module { time_ns, name } => {
-            (*time_ns, "module", format!("loaded {}", Escaped(name)))
-        }
         Record::Syscalls(record) => {
             let window_s = record.window_ns as f64 / 1e9;
             let what =
                 format!("{} calls of number {} in {window_s:.1} s", record.count, record.number);
             (record.time_ns, "syscalls", what)
         }
+        other => told::of(other),
     };
     let time = time_of_day(time_ns);
     // Writing to a string cannot fail.
@@ -199,7 +197,7 @@ mod tests {
             ..Process::default()
         };
         let lineage = vec![Rc::new(process)];
-        Observation { lineage, signal: Signal::Exec, events: 1, record }
+        Observation { lineage, target: Vec::new(), signal: Signal::Exec, events: 1, record }
     }
 
     fn line(record: Record) -> String {

@@ -17,7 +17,7 @@ use libtest_mimic::{Completion, Trial};
 use nix::libc;
 use sensor::probe::{Scope, Settings};
 use sensor_abi::{
-    fault::Fault,
+    loss::Loss,
     record::{exec_flag, socket_event},
     seen::Signal,
 };
@@ -343,7 +343,9 @@ fn ledger() -> Result<Completion> {
         exits >= CHILDREN
     })?;
     let seen = watch.drain.seen();
-    let lost = watch.drain.faults()[Fault::ProcessRingFull as usize];
+    let ring_full = watch.drain.lost()[Loss::RingFull as usize];
+    let lost: u64 =
+        [Signal::Fork, Signal::Exit, Signal::Socket].map(|s| ring_full[s as usize]).iter().sum();
     let new = |signal: Signal| seen[signal as usize] - before[signal as usize];
     let all = new(Signal::Fork) + new(Signal::Exit) + new(Signal::Socket);
     // Other processes go on meanwhile: what was seen after the last look at the rings is theirs.

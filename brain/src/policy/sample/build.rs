@@ -156,11 +156,17 @@ impl Builder {
             self.batch.execs.push(Exec { time_ns, process, stdio, ..Exec::default() });
         } else if let Some(name) = &step.exit {
             let process = self.process(name)?;
-            self.batch.exits.push(Exit { time_ns, process, code: 0 });
+            self.batch.exits.push(Exit { time_ns, process, ..Exit::default() });
         } else if let Some(name) = &step.module {
             let (process, target) = (self.process(name)?, self.string(&step.target)?);
             let action = privilege_action::MODULE_LOADED;
-            self.batch.privileges.push(Privilege { time_ns, process, action, target });
+            self.batch.privileges.push(Privilege {
+                time_ns,
+                process,
+                action,
+                name: target,
+                ..Privilege::default()
+            });
         } else if let Some(name) = &step.flow {
             let process = self.process(name)?;
             self.batch.flows.push(flow(step, time_ns, process, local, remote)?);
