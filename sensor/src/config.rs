@@ -7,7 +7,7 @@ use thiserror::Error;
 use wire::limits;
 
 use crate::join::{JoinToken, JoinTokenError};
-use crate::probe::{Scope, Settings, SyscallMode, XdpMode};
+use crate::probe::{Scope, Settings, SyscallMode, WayKind, XdpMode};
 use crate::spool;
 
 mod unknown;
@@ -48,6 +48,8 @@ pub struct Config {
     pub syscalls: SyscallMode,
     /// How XDP is attached.
     pub xdp: XdpMode,
+    /// Kinds of ways to attach programs that are not tried, to work around a broken kernel.
+    pub avoid: Vec<WayKind>,
     /// Most bytes that wait on disk.
     pub spool_max_bytes: u64,
     /// Least important level that is logged.
@@ -168,6 +170,8 @@ struct Collect {
     tick_ms: Option<u64>,
     syscalls: Option<SyscallsWord>,
     xdp: Option<XdpWord>,
+    #[serde(default)]
+    avoid: Vec<WayWord>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -197,6 +201,28 @@ enum XdpWord {
     Auto,
     Native,
     Generic,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WayWord {
+    Lsm,
+    Fentry,
+    Kprobe,
+    RawTracepoint,
+    Tracepoint,
+}
+
+impl From<WayWord> for WayKind {
+    fn from(word: WayWord) -> Self {
+        match word {
+            WayWord::Lsm => Self::Lsm,
+            WayWord::Fentry => Self::Fentry,
+            WayWord::Kprobe => Self::Kprobe,
+            WayWord::RawTracepoint => Self::RawTracepoint,
+            WayWord::Tracepoint => Self::Tracepoint,
+        }
+    }
 }
 
 impl Config {
@@ -234,6 +260,7 @@ impl Config {
                 Some(XdpWord::Generic) => XdpMode::Generic,
                 Some(XdpWord::Auto) | None => XdpMode::Auto,
             },
+            avoid: file.collect.avoid.into_iter().map(WayKind::from).collect(),
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
             log_level: file.log.level,
             log_format: file.log.format,
@@ -282,6 +309,7 @@ impl Config {
             interfaces: self.interfaces.clone(),
             xdp: self.xdp,
             syscalls: self.syscalls,
+            avoid: self.avoid.clone(),
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }
@@ -324,12 +352,14 @@ mod tests {
         let text = "[brain]\naddress='b:1'\nstate_dir='/s'\nhostname='web-1'\n\
             [scope]\ncgroup='/c'\nnetns='/n'\n\
             [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\n\
+            avoid=['lsm','raw_tracepoint']\n\
             [spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
         let config = parse(text).unwrap();
         assert_eq!(config.hostname.as_deref(), Some("web-1"));
         assert_eq!(config.scope.netns.as_deref(), Some(Path::new("/n")));
         assert_eq!((config.xdp, config.interfaces), (XdpMode::Generic, vec!["eth0".to_owned()]));
         assert_eq!((config.tick_ms, config.spool_max_bytes), (500, 9_000_000));
+        assert_eq!(config.avoid, [WayKind::Lsm, WayKind::RawTracepoint]);
     }
 
     #[test]

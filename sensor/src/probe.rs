@@ -17,6 +17,7 @@ mod memory;
 mod object;
 mod offsets;
 mod table;
+mod way;
 
 /// What the sensor is limited to.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,21 @@ pub enum SyscallMode {
     Continuous,
 }
 
+/// A kind of way to attach a program, for working around a kernel in which one is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayKind {
+    /// Security hooks.
+    Lsm,
+    /// Beginnings and ends of kernel functions, by trampoline.
+    Fentry,
+    /// Beginnings and ends of kernel functions, by breakpoint.
+    Kprobe,
+    /// Tracepoints without tracefs.
+    RawTracepoint,
+    /// Tracepoints of tracefs.
+    Tracepoint,
+}
+
 /// What to load and where to attach it.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -63,6 +79,8 @@ pub struct Settings {
     pub xdp: XdpMode,
     /// When system calls are counted.
     pub syscalls: SyscallMode,
+    /// Kinds of ways that are not tried, so that the next best one stands in.
+    pub avoid: Vec<WayKind>,
     /// Whether the programs write their own diagnostics to the log.
     pub kernel_log: bool,
 }
@@ -84,6 +102,17 @@ pub struct HookReport {
     pub lost: Option<&'static str>,
     /// Why nothing is attached.
     pub error: Option<String>,
+}
+
+/// What the kernel's verifier said to one program.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The program.
+    pub program: String,
+    /// Why this kernel cannot have such a program, so that nothing was said.
+    pub missing: Option<String>,
+    /// Why the program was refused.
+    pub refused: Option<String>,
 }
 
 /// Why the programs could not be loaded at all.
@@ -143,6 +172,8 @@ pub struct Probes {
     map_bytes: Vec<(String, u64)>,
     namespace: Option<PathBuf>,
     kernel_log: bool,
+    /// Whether the program that counts system calls was loaded.
+    countable: bool,
     syscalls: Option<RawTracePointLinkId>,
 }
 
@@ -150,8 +181,10 @@ impl Probes {
     /// Loads and attaches every hook that this kernel allows.
     pub fn load(settings: &Settings) -> Result<Self, ProbeError> {
         let mut programs = object::load(settings)?;
+        let kernel = attach::Kernel::new(&settings.avoid);
         let mut report: Vec<HookReport> =
-            table::HOOKS.iter().map(|hook| attach::hook(&mut programs, hook)).collect();
+            table::hooks().map(|hook| attach::hook(&mut programs, hook, &kernel)).collect();
+        let countable = report.iter().any(|h| h.name == table::SYSCALL && h.attached.is_some());
         if let Some(syscall) = report.iter_mut().find(|hook| hook.name == table::SYSCALL) {
             describe_counting(syscall, settings.syscalls);
         }
@@ -162,6 +195,7 @@ impl Probes {
             report,
             namespace: settings.scope.netns.clone(),
             kernel_log: settings.kernel_log,
+            countable,
             syscalls: None,
         };
         if settings.syscalls == SyscallMode::Continuous {
@@ -171,8 +205,8 @@ impl Probes {
     }
 
     /// Loads every program by itself, also those that only stand in on other kernels, and attaches
-    /// none; returns each program's name and why the kernel refused it, if so.
-    pub fn verify(settings: &Settings) -> Result<Vec<(String, Option<String>)>, ProbeError> {
+    /// none; returns what the kernel said to each.
+    pub fn verify(settings: &Settings) -> Result<Vec<Verified>, ProbeError> {
         let mut programs = object::load(settings)?;
         Ok(attach::load_all(&mut programs))
     }
@@ -187,9 +221,10 @@ impl Probes {
         self.map_bytes.clone()
     }
 
-    /// Starts or stops counting system calls (a no-op when it is already so).
+    /// Starts or stops counting system calls (a no-op when it is already so, and where the kernel
+    /// refused the program, which the report says).
     pub fn set_syscall_counting(&mut self, on: bool) -> Result<(), ProbeError> {
-        if on == self.syscalls.is_some() {
+        if !self.countable || on == self.syscalls.is_some() {
             return Ok(());
         }
         let program = attach::raw_tracepoint(&mut self.programs, table::SYSCALL);

@@ -1,19 +1,41 @@
 //! Attaches one hook by the first of its ways that works.
 
-use std::error::Error;
+use std::{cell::OnceCell, error::Error};
 
 use aya::{
-    Ebpf,
-    programs::{KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+    Btf, Ebpf,
+    programs::{FEntry, FExit, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint},
 };
+use nix::libc;
 
 use super::{
-    HookReport,
-    table::{Hook, SYSCALL, Way},
+    HookReport, Verified, WayKind,
+    table::{self, Hook, SYSCALL},
+    way::Way,
 };
 
+/// What attaching needs to know of the kernel and of the settings.
+#[derive(Debug)]
+pub(super) struct Kernel<'a> {
+    avoid: &'a [WayKind],
+    /// The kernel's types, read for the first way that names one of its functions: they are
+    /// megabytes, and a kernel that cannot have such a way needs none of them.
+    types: OnceCell<Result<Btf, String>>,
+}
+
+impl<'a> Kernel<'a> {
+    pub(super) fn new(avoid: &'a [WayKind]) -> Self {
+        Self { avoid, types: OnceCell::new() }
+    }
+
+    fn types(&self) -> Result<&Btf, String> {
+        let read = || Btf::from_sys_fs().map_err(|error| sentence(&error));
+        self.types.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+}
+
 /// Tries a hook's ways in order, and reports which one holds and why the better ones do not.
-pub(super) fn hook(programs: &mut Ebpf, hook: &Hook) -> HookReport {
+pub(super) fn hook(programs: &mut Ebpf, hook: &Hook, kernel: &Kernel<'_>) -> HookReport {
     let mut report = HookReport {
         name: hook.name,
         signal: hook.signal,
@@ -25,9 +47,10 @@ pub(super) fn hook(programs: &mut Ebpf, hook: &Hook) -> HookReport {
     };
     let mut refused: Vec<String> = Vec::new();
     for way in hook.ways {
-        match attach(programs, hook.name, *way) {
-            Ok(()) => {
-                report.attached = Some(way.describe());
+        match attach(programs, hook.name, *way, kernel) {
+            Ok(Attached { how, without }) => {
+                refused.extend(without);
+                report.attached = Some(how);
                 report.stands_in = (!refused.is_empty()).then(|| refused.join("; "));
                 return report;
             }
@@ -47,46 +70,231 @@ pub(super) fn hook(programs: &mut Ebpf, hook: &Hook) -> HookReport {
     report
 }
 
-fn attach(programs: &mut Ebpf, name: &str, way: Way) -> Result<(), String> {
-    if let Some(why) = way.missing() {
+/// A way that holds, and what it had to do without.
+#[derive(Debug)]
+struct Attached {
+    how: String,
+    without: Vec<String>,
+}
+
+fn attach(
+    programs: &mut Ebpf,
+    name: &str,
+    way: Way,
+    kernel: &Kernel<'_>,
+) -> Result<Attached, String> {
+    if let Some(why) = way.missing(kernel.avoid) {
         return Err(why.to_owned());
     }
     match way {
-        Way::RawTracepoint { program, hook } => raw_tracepoint(programs, program).and_then(|p| {
-            p.load()?;
-            // Loaded now so that a refusal shows at start, attached when a window opens.
-            if name != SYSCALL {
-                p.attach(hook)?;
-            }
-            Ok(())
-        }),
-        Way::Tracepoint { program, category, hooks } => typed::<TracePoint>(programs, program)
-            .and_then(|p| {
-                p.load()?;
-                hooks.iter().try_for_each(|hook| p.attach(category, hook).map(drop))
-            }),
-        Way::Kprobe { program, function } => typed::<KProbe>(programs, program).and_then(|p| {
-            p.load()?;
-            p.attach(function, 0).map(drop)
-        }),
+        Way::All(ways) => all(programs, name, ways, kernel)?,
+        Way::Most(ways) => return most(programs, name, ways, kernel),
+        single => by_itself(programs, name, single, kernel)?,
     }
-    .map_err(|error| sentence(&error))
+    Ok(Attached { how: way.describe(), without: Vec::new() })
 }
 
-/// Loads every program of the object; returns names and refusals.
-pub(super) fn load_all(programs: &mut Ebpf) -> Vec<(String, Option<String>)> {
-    let load = |program: &mut Program| match program {
-        Program::RawTracePoint(program) => program.load(),
-        Program::TracePoint(program) => program.load(),
-        Program::KProbe(program) => program.load(),
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
+/// Attaches all of the ways; when one of them fails, none stays.
+fn all(programs: &mut Ebpf, name: &str, ways: &[Way], kernel: &Kernel<'_>) -> Result<(), String> {
+    let mut done: Vec<Way> = Vec::new();
+    for way in ways {
+        if let Err(why) = attach(programs, name, *way, kernel) {
+            done.iter().for_each(|way| way.parts(&mut |part| unload(programs, part)));
+            return Err(format!("{}: {why}", way.describe()));
+        }
+        done.push(*way);
+    }
+    Ok(())
+}
+
+/// Attaches the ways that this kernel has.
+fn most(
+    programs: &mut Ebpf,
+    name: &str,
+    ways: &[Way],
+    kernel: &Kernel<'_>,
+) -> Result<Attached, String> {
+    let (mut hows, mut without) = (Vec::new(), Vec::new());
+    for way in ways {
+        match attach(programs, name, *way, kernel) {
+            Ok(attached) => {
+                hows.push(attached.how);
+                without.extend(attached.without);
+            }
+            Err(why) => without.push(format!("{}: {why}", way.describe())),
+        }
+    }
+    match hows.is_empty() {
+        true => Err(without.join("; ")),
+        false => Ok(Attached { how: hows.join(", "), without }),
+    }
+}
+
+/// Attaches a single way; when it fails, no part of it stays.
+fn by_itself(programs: &mut Ebpf, name: &str, way: Way, kernel: &Kernel<'_>) -> Result<(), String> {
+    let loaded_before = is_loaded(programs, way);
+    load(programs, way, kernel).map_err(Refusal::into_text)?;
+    // A way that is switched is loaded now, so that a refusal shows at start.
+    if name == SYSCALL {
+        return Ok(());
+    }
+    let attached = attach_loaded(programs, way).map_err(|error| sentence(&error));
+    if attached.is_err() && !loaded_before {
+        unload(programs, way);
+    }
+    attached
+}
+
+fn load(programs: &mut Ebpf, way: Way, kernel: &Kernel<'_>) -> Result<(), Refusal> {
+    // A program can have several ways; it is loaded once.
+    if is_loaded(programs, way) {
+        return Ok(());
+    }
+    let loaded = match way {
+        Way::RawTracepoint { program, .. } => {
+            typed::<RawTracePoint>(programs, program).and_then(RawTracePoint::load)
+        }
+        Way::Tracepoint { program, .. } => {
+            typed::<TracePoint>(programs, program).and_then(TracePoint::load)
+        }
+        Way::Kprobe { program, .. } | Way::Kretprobe { program, .. } => {
+            typed::<KProbe>(programs, program).and_then(KProbe::load)
+        }
+        Way::Fentry { program, function } => {
+            let types = kernel.types().map_err(Refusal::Missing)?;
+            typed::<FEntry>(programs, program).and_then(|p| p.load(function, types))
+        }
+        Way::Fexit { program, function } => {
+            let types = kernel.types().map_err(Refusal::Missing)?;
+            typed::<FExit>(programs, program).and_then(|p| p.load(function, types))
+        }
+        Way::Lsm { program, hook } => {
+            let types = kernel.types().map_err(Refusal::Missing)?;
+            typed::<Lsm>(programs, program).and_then(|p| p.load(hook, types))
+        }
+        Way::All(_) | Way::Most(_) => Err(ProgramError::UnexpectedProgramType),
+    };
+    loaded.map_err(|error| refusal(way, &error))
+}
+
+/// Why a program could not be loaded.
+#[derive(Debug)]
+enum Refusal {
+    /// The kernel lacks what the way needs.
+    Missing(String),
+    /// The kernel could have the way, but not this program.
+    Refused(String),
+}
+
+impl Refusal {
+    fn into_text(self) -> String {
+        match self {
+            Self::Missing(why) | Self::Refused(why) => why,
+        }
+    }
+}
+
+/// Tells a kernel that lacks the way from one that refuses the program. The verifier explains its
+/// refusals and never answers EPERM; who answers EPERM without a word, as hardened kernels and
+/// container runtimes do to whole kinds of programs, has not looked at the program.
+fn refusal(way: Way, error: &ProgramError) -> Refusal {
+    if let ProgramError::Btf(_) = error
+        && let Way::Fentry { function: name, .. }
+        | Way::Fexit { function: name, .. }
+        | Way::Lsm { hook: name, .. } = way
+    {
+        return Refusal::Missing(format!("this kernel has no {name}"));
+    }
+    if let ProgramError::LoadError { io_error, verifier_log } = error
+        && verifier_log.to_string().trim().is_empty()
+    {
+        let forbidden = (io_error.raw_os_error() == Some(libc::EPERM))
+            .then_some("this kernel does not permit programs of this kind");
+        if let Some(why) = way.missing(&[]).or(forbidden) {
+            return Refusal::Missing(why.to_owned());
+        }
+    }
+    Refusal::Refused(sentence(error))
+}
+
+fn attach_loaded(programs: &mut Ebpf, way: Way) -> Result<(), ProgramError> {
+    match way {
+        Way::RawTracepoint { program, hook } => {
+            typed::<RawTracePoint>(programs, program)?.attach(hook).map(drop)
+        }
+        Way::Tracepoint { program, category, hooks } => {
+            let program = typed::<TracePoint>(programs, program)?;
+            hooks.iter().try_for_each(|hook| program.attach(category, hook).map(drop))
+        }
+        Way::Kprobe { program, function } | Way::Kretprobe { program, function } => {
+            typed::<KProbe>(programs, program)?.attach(function, 0).map(drop)
+        }
+        Way::Fentry { program, .. } => typed::<FEntry>(programs, program)?.attach().map(drop),
+        Way::Fexit { program, .. } => typed::<FExit>(programs, program)?.attach().map(drop),
+        Way::Lsm { program, .. } => typed::<Lsm>(programs, program)?.attach().map(drop),
+        Way::All(_) | Way::Most(_) => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn is_loaded(programs: &Ebpf, way: Way) -> bool {
+    let program = way.program().and_then(|name| programs.program(name));
+    program.is_some_and(|program| program.fd().is_ok())
+}
+
+/// Unloads a way's program, which detaches it too.
+fn unload(programs: &mut Ebpf, way: Way) {
+    let Some(program) = way.program().and_then(|name| programs.program_mut(name)) else { return };
+    let unloaded = match program {
+        Program::RawTracePoint(program) => program.unload(),
+        Program::TracePoint(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::Lsm(program) => program.unload(),
         _ => Err(ProgramError::UnexpectedProgramType),
     };
-    programs
-        .programs_mut()
-        .map(|(name, program)| (name.to_owned(), load(program).err().map(|error| sentence(&error))))
-        .collect()
+    if let Err(error) = unloaded {
+        tracing::debug!(way = way.describe(), %error, "a program was not loaded any more");
+    }
+}
+
+/// Loads every program of the object, also those that only stand in.
+pub(super) fn load_all(programs: &mut Ebpf) -> Vec<Verified> {
+    let kernel = &Kernel::new(&[]);
+    let mut verified = Vec::new();
+    for way in table::hooks().flat_map(|hook| hook.ways) {
+        way.parts(&mut |part| {
+            let Some(name) = part.program() else { return };
+            if verified.iter().any(|known: &Verified| known.program == name) {
+                return;
+            }
+            let (missing, refused) = match load(programs, part, kernel) {
+                Ok(()) => (None, None),
+                Err(Refusal::Missing(why)) => (Some(why), None),
+                Err(Refusal::Refused(why)) => (None, Some(why)),
+            };
+            verified.push(Verified { program: name.to_owned(), missing, refused });
+        });
+    }
+    for (name, program) in programs.programs_mut() {
+        let loaded = match program {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            _ => continue,
+        };
+        let refused = loaded.err().map(|error| sentence(&error));
+        verified.push(Verified { program: name.to_owned(), missing: None, refused });
+    }
+    let unlisted: Vec<String> = programs
+        .programs()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !verified.iter().any(|known| known.program == *name))
+        .collect();
+    verified.extend(unlisted.into_iter().map(|program| {
+        let refused = Some("no hook of the probe table uses it".to_owned());
+        Verified { program, missing: None, refused }
+    }));
+    verified
 }
 
 /// Returns a raw tracepoint program of the object.
