@@ -60,6 +60,9 @@ enum Command {
         /// Kernel version, such as 6.1; may be given several times. Default: 6.1 and 6.12.
         #[arg(long)]
         kernel: Vec<String>,
+        /// Options of the trials' program, such as a part of the names of the trials to run.
+        #[arg(last = true)]
+        options: Vec<String>,
     },
     /// Measure speed against peers, in one run.
     Bench {
@@ -95,9 +98,9 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { quick } => test::run(quick),
         Command::Ci => test::run(false),
         Command::Demo { once, json } => demo(once, json),
-        Command::Vm { kernel } => {
+        Command::Vm { kernel, options } => {
             setup::ensure(&[Need::Build, Need::Vm])?;
-            vm::run(&kernel)
+            vm::run(&kernel, &options)
         }
         Command::Bench { name, json } => bench::run(name, json),
         Command::Tidy => tidy::run(&shell::root()).map(|()| true),

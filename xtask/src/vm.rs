@@ -39,9 +39,9 @@ struct Outcome {
 }
 
 /// Runs the trials on the given kernel versions, or on the usual ones when there are none; returns
-/// whether all kernels passed.
-pub fn run(versions: &[String]) -> Result<bool> {
-    let outcomes = outcomes(versions)?;
+/// whether all kernels passed. `options` are for the trials' program.
+pub fn run(versions: &[String], options: &[String]) -> Result<bool> {
+    let outcomes = outcomes(versions, options)?;
     for outcome in &outcomes {
         println!("{outcome}");
     }
@@ -51,29 +51,29 @@ pub fn run(versions: &[String]) -> Result<bool> {
 /// Does the same and counts single trials, each kernel's on their own.
 pub fn count(versions: &[String]) -> Result<Count> {
     let mut total = Count::default();
-    for outcome in outcomes(versions)? {
+    for outcome in outcomes(versions, &[])? {
         println!("{outcome}");
         total.add(outcome.count());
     }
     Ok(total)
 }
 
-fn outcomes(versions: &[String]) -> Result<Vec<Outcome>> {
+fn outcomes(versions: &[String], options: &[String]) -> Result<Vec<Outcome>> {
     if let Some(tool) = TOOLS.into_iter().find(|tool| !shell::exists(tool)) {
         bail!("{tool} is missing: `cargo xtask setup vm` installs what guests need");
     }
     let program = test::test_program("kernel")?;
     let usual = KERNELS.map(str::to_owned);
     let versions = if versions.is_empty() { &usual } else { versions };
-    Ok(versions.iter().map(|version| Outcome::of(version, &program)).collect())
+    Ok(versions.iter().map(|version| Outcome::of(version, &program, options)).collect())
 }
 
 impl Outcome {
-    fn of(version: &str, program: &Path) -> Self {
+    fn of(version: &str, program: &Path, options: &[String]) -> Self {
         match Kernel::find(version) {
             Ok(kernel) => {
                 println!("{}", kernel.package);
-                let verdict = guest::build(&kernel, program)
+                let verdict = guest::build(&kernel, program, options)
                     .and_then(|initrd| machine::boot(&kernel.image, &initrd, GUEST_LIMIT));
                 Self { kernel: kernel.package, verdict }
             }

@@ -11,8 +11,22 @@ use super::kernel::Kernel;
 use super::module::{Module, Modules};
 use crate::{build, shell};
 
-/// Modules that the trials' interfaces and filters need; each brings those that it depends on.
-const NEEDED: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
+/// Modules that the trials' interfaces, filters and file systems need; each brings those that it
+/// depends on.
+const NEEDED: [&str; 10] = [
+    "veth",
+    "sch_ingress",
+    "cls_bpf",
+    "8021q",
+    "vxlan",
+    "ip_gre",
+    "ip6_gre",
+    "ipip",
+    "tun",
+    "overlay",
+];
+/// Programs of the host that trials run.
+const PROGRAMS: [&str; 2] = ["ip", "true"];
 /// A harmless module that nothing else loads, for the trial that loads one.
 const SPARE: &str = "dummy";
 /// Folders that the first process mounts something on.
@@ -23,7 +37,7 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 const INIT: &str = include_str!("init.sh");
 
 /// Makes a guest's file system and returns the file that the emulator takes.
-pub fn build(kernel: &Kernel, trials: &Path) -> Result<PathBuf> {
+pub fn build(kernel: &Kernel, trials: &Path, options: &[String]) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for folder in MOUNT_POINTS {
         archive.folder(folder);
@@ -34,8 +48,9 @@ pub fn build(kernel: &Kernel, trials: &Path) -> Result<PathBuf> {
     }
     archive.file("init", INIT.as_bytes());
     archive.file("trials", &read(trials)?);
+    archive.file("options", options.join("\n").as_bytes());
     add_libraries(&mut archive, trials)?;
-    for name in ["ip", "true"] {
+    for name in PROGRAMS {
         let path = find(name)?;
         archive.file(&merged(&path), &read(&path)?);
         add_libraries(&mut archive, &path)?;

@@ -11,6 +11,7 @@ mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
+mount -t securityfs securityfs /sys/kernel/security
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 
@@ -36,7 +37,8 @@ echo "SAKURAMORI-VM-START $(uname -r) after $(cut -d' ' -f1 /proc/uptime) s"
 mkfifo /tmp/errors
 by_line </tmp/errors &
 {
-    /trials --test-threads 1 2>/tmp/errors
+    # Options are words without blanks, one a line.
+    /trials --test-threads 1 $(cat /options) 2>/tmp/errors
     echo $? >/tmp/code
 } | by_line
 wait
