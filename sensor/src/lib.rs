@@ -13,6 +13,9 @@ pub mod cli;
 pub mod config;
 pub mod log;
 
+pub mod privileged;
+pub mod sandbox;
+
 pub mod btf;
 pub mod netns;
 pub mod probe;

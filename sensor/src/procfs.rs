@@ -1,14 +1,13 @@
 //! What `/proc` says about a process. Used once per process at start, and for one that a record
 //! names but the table does not know.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use wire::limits::STRING_MAX;
 use wire::record::process_flag;
 
-/// Bytes read of any file in `/proc/PID`.
-const FILE_MAX: usize = 16 * 1024;
+use crate::privileged::{self, ProcFile, ProcLink};
+
 /// Nanoseconds per tick of `/proc/PID/stat`; `USER_HZ` is 100 on every architecture that we build
 /// for.
 const TICK_NS: u64 = 10_000_000;
@@ -49,17 +48,16 @@ pub fn all() -> Vec<Seen> {
 
 /// Returns one process, `None` when it is gone or cannot be read.
 pub fn one(pid: u32) -> Option<Seen> {
-    let directory = format!("/proc/{pid}");
-    let stat = read(&format!("{directory}/stat"))?;
-    let mut seen = parse_stat(&stat)?;
+    let read = |file| privileged::read(pid, file).ok();
+    let mut seen = parse_stat(&read(ProcFile::Stat)?)?;
     seen.flags = process_flag::SEEDED;
-    parse_status(&read(&format!("{directory}/status"))?, &mut seen);
-    match std::fs::read_link(format!("{directory}/exe")) {
-        Ok(exe) => set_exe(&mut seen, exe.as_os_str().as_bytes()),
+    parse_status(&read(ProcFile::Status)?, &mut seen);
+    match privileged::link(pid, ProcLink::Exe) {
+        Ok(exe) => set_exe(&mut seen, &exe),
         // A kernel thread has no image; of another task it means that it may not be read.
         Err(_) => seen.flags |= process_flag::EXE_UNKNOWN,
     }
-    match read(&format!("{directory}/cmdline")) {
+    match read(ProcFile::Cmdline) {
         Some(args) => {
             seen.args = args;
             if seen.args.len() > STRING_MAX {
@@ -69,7 +67,7 @@ pub fn one(pid: u32) -> Option<Seen> {
         }
         None => seen.flags |= process_flag::ARGS_UNKNOWN,
     }
-    let cgroup = read(&format!("{directory}/cgroup")).unwrap_or_default();
+    let cgroup = read(ProcFile::Cgroup).unwrap_or_default();
     seen.cgroup = crate::cgroup::unified_path(&cgroup).unwrap_or_default().to_vec();
     Some(seen)
 }
@@ -115,16 +113,10 @@ fn parse_status(status: &[u8], seen: &mut Seen) {
     }
 }
 
-fn read(path: &str) -> Option<Vec<u8>> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).ok()?;
-    let mut content = Vec::new();
-    file.take(FILE_MAX as u64).read_to_end(&mut content).ok()?;
-    Some(content)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]

@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wire::record::Address;
 
 use crate::owner::{TCP, Tuple};
+use crate::privileged::{self, ProcLink};
 
 /// Lines read of a table of sockets; a host with more has flows whose owner is learnt later.
 const LINES_MAX: usize = 100_000;
-/// Descriptors looked at per process.
-const DESCRIPTORS_MAX: usize = 10_000;
 /// States in `/proc/net/tcp`.
 const ESTABLISHED: &str = "01";
 const LISTEN: &str = "0A";
@@ -31,10 +29,10 @@ pub struct OpenSocket {
 
 /// Returns the sockets of a network namespace, `None` for this process's own.
 pub fn open_sockets(netns: Option<&Path>, pids: &[u32]) -> Vec<OpenSocket> {
-    let own = PathBuf::from("/proc/self/ns/net");
-    let Some(wanted) = inode(netns.unwrap_or(&own)) else { return Vec::new() };
+    let own = Path::new("/proc/self/ns/net");
+    let Some(wanted) = inode(netns.unwrap_or(own)) else { return Vec::new() };
     let inside: Vec<u32> = (pids.iter().copied())
-        .filter(|pid| inode(Path::new(&format!("/proc/{pid}/ns/net"))) == Some(wanted))
+        .filter(|&pid| privileged::namespace(pid, ProcLink::NetNamespace) == Some(wanted))
         .collect();
     let Some(witness) = inside.first() else { return Vec::new() };
     let mut by_inode = HashMap::new();
@@ -44,7 +42,7 @@ pub fn open_sockets(netns: Option<&Path>, pids: &[u32]) -> Vec<OpenSocket> {
     }
     let mut sockets = Vec::new();
     for pid in inside {
-        for inode in held(pid) {
+        for inode in privileged::sockets(pid).unwrap_or_default() {
             // A socket that several processes hold is told once.
             if let Some((tuple, listens)) = by_inode.remove(&inode) {
                 sockets.push(OpenSocket { tuple, listens, pid });
@@ -56,19 +54,6 @@ pub fn open_sockets(netns: Option<&Path>, pids: &[u32]) -> Vec<OpenSocket> {
 
 fn inode(path: &Path) -> Option<u64> {
     path.metadata().ok().map(|metadata| metadata.ino())
-}
-
-/// Returns the inode numbers of the sockets that a process holds.
-fn held(pid: u32) -> Vec<u64> {
-    let Ok(entries) = Path::new(&format!("/proc/{pid}/fd")).read_dir() else { return Vec::new() };
-    let links = entries.flatten().take(DESCRIPTORS_MAX).filter_map(|e| e.path().read_link().ok());
-    links
-        .filter_map(|link| {
-            let number =
-                link.as_os_str().as_bytes().strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-            str::from_utf8(number).ok()?.parse().ok()
-        })
-        .collect()
 }
 
 /// Parses a line of `/proc/net/tcp` or `tcp6` into the socket's inode, its ends, and whether it

@@ -1,0 +1,225 @@
+//! The closed protocol between worker and loader: one fixed request, one bounded answer, in order.
+//!
+//! Both ends are one socket pair of sequenced packets, so a message is whole or not there. The
+//! loader trusts nothing in a request but its length: numbers that mean nothing are refused.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Load and attach if that has not happened, then the names and descriptors of all maps.
+pub const START: u32 = 1;
+/// Every hook as coverage tells it, as JSON.
+pub const HOOKS: u32 = 2;
+/// Count system calls from now on (1) or no longer (0).
+pub const COUNT_SYSCALLS: u32 = 3;
+/// A file of a process.
+pub const READ: u32 = 4;
+/// Where a link of a process leads.
+pub const LINK: u32 = 5;
+/// A process's executable, opened.
+pub const OPEN_EXE: u32 = 6;
+/// The sockets of a process.
+pub const SOCKETS: u32 = 7;
+/// The worker collects and sends.
+pub const READY: u32 = 8;
+/// The worker still does.
+pub const ALIVE: u32 = 9;
+/// The worker has begun to stop.
+pub const STOPPING: u32 = 10;
+/// A harmless execution that must be seen, with the number in its arguments.
+pub const CANARY: u32 = 11;
+/// The text of the configuration file, as the loader has checked it, in a descriptor.
+pub const SETTINGS: u32 = 12;
+
+/// Longest answer: a process's sockets are the longest of them.
+pub const ANSWER_MAX: usize = 64 * 1024 + 64;
+/// Most descriptors in one answer; the kernel takes no more than 253.
+pub const DESCRIPTORS_MAX: usize = 128;
+
+/// What is asked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Request {
+    /// Counts up; the answer repeats it.
+    pub number: u32,
+    /// One of the constants of this module.
+    pub kind: u32,
+    /// The process, or a number that the kind explains.
+    pub subject: u32,
+    /// Which of its files or links.
+    pub which: u32,
+}
+
+impl Request {
+    /// Builds a request; [`super::remote::Remote`] numbers it.
+    pub const fn of(kind: u32, subject: u32, which: u32) -> Self {
+        Self { number: 0, kind, subject, which }
+    }
+}
+
+/// What every answer begins with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct AnswerHeader {
+    number: u32,
+    /// Zero, or why not; the bytes that follow then may say it in words.
+    errno: i32,
+}
+
+/// What comes back.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Bytes, cut to [`ANSWER_MAX`].
+    pub bytes: Vec<u8>,
+    /// Descriptors, at most [`DESCRIPTORS_MAX`].
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// A failure that is told in words.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The kernel's number for it.
+    pub errno: i32,
+    /// What to tell the operator, if there is more to say.
+    pub text: String,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self { errno: error.raw_os_error().unwrap_or(libc::EIO), text: String::new() }
+    }
+}
+
+/// Returns the two ends.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+}
+
+/// Sends a request.
+pub fn send_request(socket: BorrowedFd<'_>, request: &Request) -> io::Result<()> {
+    send(socket, &[request.as_bytes()], &[])
+}
+
+/// Receives a request; `None` when the other end is gone or what came is no request.
+pub fn receive_request(socket: BorrowedFd<'_>) -> Option<Request> {
+    let mut bytes = [0; size_of::<Request>()];
+    let (length, _) = receive(socket, &mut bytes, &mut []).ok()?;
+    (length == bytes.len()).then(|| Request::read_from_bytes(&bytes).ok()).flatten()
+}
+
+/// Sends an answer or a refusal.
+pub fn send_answer(
+    socket: BorrowedFd<'_>,
+    number: u32,
+    answer: &Result<Answer, Refusal>,
+) -> io::Result<()> {
+    let (errno, bytes, descriptors) = match answer {
+        Ok(answer) => (0, answer.bytes.as_slice(), answer.descriptors.as_slice()),
+        Err(refusal) => (refusal.errno.max(1), refusal.text.as_bytes(), &[][..]),
+    };
+    let header = AnswerHeader { number, errno };
+    let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
+    let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    send(socket, &[header.as_bytes(), bytes], &raw)
+}
+
+/// Receives the answer to the request with a number; older ones, which nobody waited for, are
+/// dropped.
+pub fn receive_answer(socket: BorrowedFd<'_>, number: u32) -> io::Result<Result<Answer, Refusal>> {
+    let mut buffer = vec![0; size_of::<AnswerHeader>() + ANSWER_MAX];
+    loop {
+        let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
+        let (length, descriptors) = receive(socket, &mut buffer, &mut space)?;
+        let Ok((header, bytes)) = AnswerHeader::read_from_prefix(&buffer[..length]) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        if header.number != number {
+            continue;
+        }
+        return Ok(match header.errno {
+            0 => Ok(Answer { bytes: bytes.to_vec(), descriptors }),
+            errno => Err(Refusal { errno, text: String::from_utf8_lossy(bytes).into_owned() }),
+        });
+    }
+}
+
+fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptors: &[RawFd]) -> io::Result<()> {
+    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+    sendmsg::<()>(socket.as_raw_fd(), &slices, control, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    space: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut slices = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(space), flags)?;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = control {
+            // SAFETY: the kernel has just made these descriptors for this process, and nobody else
+            // knows them.
+            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok((message.bytes, descriptors))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn requests_and_answers_cross_with_descriptors() {
+        let (near, far) = pair().unwrap();
+        let request = Request { number: 7, ..Request::of(READ, 42, 3) };
+        send_request(near.as_fd(), &request).unwrap();
+        assert_eq!(receive_request(far.as_fd()), Some(request));
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, b"x").unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let answer = Answer { bytes: b"abc".to_vec(), descriptors: vec![file.into()] };
+        send_answer(far.as_fd(), 6, &Ok(Answer::default())).unwrap();
+        send_answer(far.as_fd(), 7, &Ok(answer)).unwrap();
+        let mut got = receive_answer(near.as_fd(), 7).unwrap().unwrap();
+        assert_eq!((got.bytes.as_slice(), got.descriptors.len()), (&b"abc"[..], 1));
+        let mut text = String::new();
+        File::from(got.descriptors.remove(0)).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn refusals_cross_in_words_and_a_gone_end_is_noticed() {
+        let (near, far) = pair().unwrap();
+        let refusal = Refusal { errno: libc::EPERM, text: "no".to_owned() };
+        send_answer(far.as_fd(), 1, &Err(refusal)).unwrap();
+        let got = receive_answer(near.as_fd(), 1).unwrap().unwrap_err();
+        assert_eq!((got.errno, got.text.as_str()), (libc::EPERM, "no"));
+        drop(far);
+        assert!(receive_answer(near.as_fd(), 2).is_err());
+        assert!(receive_request(near.as_fd()).is_none());
+    }
+
+    #[test]
+    fn what_is_no_request_is_none() {
+        let (near, far) = pair().unwrap();
+        send(near.as_fd(), &[b"short"], &[]).unwrap();
+        assert_eq!(receive_request(far.as_fd()), None);
+    }
+}
