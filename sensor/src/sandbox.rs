@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::{self, Gid, Uid};
 
 pub mod account;
@@ -62,14 +63,15 @@ impl Held {
     }
 }
 
-/// Gives everything up. Call it before any thread starts: some of it is each thread's own.
+/// Gives everything up. Call it before any thread starts: some of it is each thread's own. From
+/// then on the process gets SIGTERM when its parent ends.
 ///
 /// Capabilities must go, or this fails. Landlock and seccomp are as good as the kernel has them,
 /// and what is missing is told.
 pub fn enter(plan: &Plan) -> io::Result<Held> {
-    let mut held = Held::default();
     // Changing the user clears what the process may do, so the bounding set goes first.
-    held.bounding_empty = capability::empty_bounding_set()?;
+    let bounding_empty = capability::empty_bounding_set()?;
+    let mut held = Held { bounding_empty, ..Held::default() };
     if !held.bounding_empty {
         held.missing.push("the bounding set is not emptied, which takes CAP_SETPCAP".to_owned());
     }
@@ -80,6 +82,8 @@ pub fn enter(plan: &Plan) -> io::Result<Held> {
     capability::drop_all()?;
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
+    // The kernel forgets this when the user changes, so it comes after.
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
     match folders::restrict(&plan.state, &plan.readable) {
         Ok(how) => held.landlock = Some(how),
         Err(why) => held.missing.push(format!("landlock: {why}")),
