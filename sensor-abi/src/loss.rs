@@ -1,9 +1,11 @@
 //! Reasons why a kernel program lost an event, counted per signal.
 
+use crate::seen::Signal;
+
 /// Why an event that was seen will not reach the sensor.
 ///
-/// With the `SEEN` counters it closes each signal's ledger: `seen = delivered + lost(reason)`. The
-/// discriminant is the row of the per-CPU `LOST` array.
+/// With the `SEEN` counters it closes each signal's ledger: `seen = delivered + lost(reason)`. [`Loss::slot`] is
+/// the index into the per-CPU `LOST` array.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loss {
@@ -22,8 +24,17 @@ impl Loss {
     pub const ALL: [Self; 4] =
         [Self::RingFull, Self::TableFull, Self::Throttled, Self::ScratchMissing];
 
-    /// Number of rows in the `LOST` array.
+    /// Number of reasons.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// Number of slots in the `LOST` array: a row of signals for each reason.
+    pub const SLOTS: usize = Self::COUNT * Signal::COUNT;
+
+    /// Returns the slot of a signal's events that are lost for this reason.
+    #[inline(always)]
+    pub const fn slot(self, signal: Signal) -> usize {
+        self as usize * Signal::COUNT + signal as usize
+    }
 
     /// Returns the snake-case name used in metrics, ledgers and `doctor`.
     pub const fn name(self) -> &'static str {

@@ -27,7 +27,7 @@ pub fn seen(signal: Signal) {
 pub fn lost(signal: Signal, loss: Loss) {
     if let Some(counts) = LOST.get_ptr_mut(0) {
         // SAFETY: as above.
-        add(unsafe { &raw mut (*counts)[loss as usize][signal as usize] });
+        add(unsafe { &raw mut (*counts)[loss.slot(signal)] });
     }
 }
 

@@ -129,7 +129,7 @@ pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 pub static FAULTS: PerCpuArray<[u64; Fault::COUNT], 1> = PerCpuArray::new();
 /// Totals per [`Loss`] and [`Signal`], read by the sensor.
 #[btf_map]
-pub static LOST: PerCpuArray<[[u64; Signal::COUNT]; Loss::COUNT], 1> = PerCpuArray::new();
+pub static LOST: PerCpuArray<[u64; Loss::SLOTS], 1> = PerCpuArray::new();
 /// Totals per [`Signal`], read by the sensor.
 #[btf_map]
 pub static SEEN: PerCpuArray<[u64; Signal::COUNT], 1> = PerCpuArray::new();

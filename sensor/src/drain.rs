@@ -83,9 +83,6 @@ pub struct Drained {
     pub diagnostics: u64,
 }
 
-/// Events lost, by [`Loss`] and [`Signal`].
-pub type LostBySignal = [[u64; Signal::COUNT]; Loss::COUNT];
-
 /// The maps that the sensor reads.
 pub struct Drain {
     rings: Rings,
@@ -94,7 +91,7 @@ pub struct Drain {
     syscalls: Twin<SyscallKey, u64>,
     faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
     seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
-    lost: PerCpuArray<MapData, LostBySignal>,
+    lost: PerCpuArray<MapData, [u64; Loss::SLOTS]>,
 }
 
 impl fmt::Debug for Drain {
@@ -149,15 +146,9 @@ impl Drain {
         totals(&self.faults)
     }
 
-    /// Returns the totals of events lost since load, indexed by [`Loss`] and [`Signal`].
-    pub fn lost(&mut self) -> LostBySignal {
-        let mut sums = LostBySignal::default();
-        each_cpu(&self.lost, |rows| {
-            for (sums, counts) in sums.iter_mut().zip(rows) {
-                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-            }
-        });
-        sums
+    /// Returns the totals of events lost since load, indexed by [`Loss::slot`].
+    pub fn lost(&mut self) -> [u64; Loss::SLOTS] {
+        totals(&self.lost)
     }
 
     /// Returns the totals of events seen since load, indexed by [`Signal`].
@@ -172,18 +163,17 @@ where
     [u64; N]: aya::Pod,
 {
     let mut sums = [0; N];
-    each_cpu(counters, |counts| {
-        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-    });
-    sums
-}
-
-/// Hands each CPU's value of a per-CPU array's only entry to `on`.
-fn each_cpu<V: aya::Pod>(counters: &PerCpuArray<MapData, V>, on: impl FnMut(&V)) {
     match counters.get(&0, 0) {
-        Ok(values) => values.iter().for_each(on),
+        Ok(values) => {
+            for counts in values.iter() {
+                for (sum, count) in sums.iter_mut().zip(counts) {
+                    *sum += count;
+                }
+            }
+        }
         Err(error) => error!(%error, "counters cannot be read"),
     }
+    sums
 }
 
 /// Takes a map out of the object as the type that it must have.

@@ -92,7 +92,9 @@ pub fn reason(report: &HookReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Events, KernelLosses, Signal};
+    use sensor_abi::loss::Loss;
+
+    use crate::ledger::{Events, Signal};
 
     fn report(attached: Option<&str>) -> HookReport {
         HookReport {
@@ -112,7 +114,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut seen = Events::default();
         seen.count(Signal::Exec, 4);
-        ledger.kernel(seen, &KernelLosses::default());
+        ledger.kernel(seen, &[0; Loss::SLOTS]);
         health.lag(3_000_000);
         let now = ClockPair { boot_ns: 2, unix_ns: 20 };
         let first = health.coverage(now, &[report(Some("tracepoint x"))], &mut ledger);

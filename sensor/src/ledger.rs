@@ -8,8 +8,8 @@ use sensor_abi::loss::Loss;
 /// The signals of the ledger are the kernel's; modules that know `wire` take them from here.
 pub type Signal = sensor_abi::seen::Signal;
 
-/// Totals of events that the kernel programs lost, by [`Loss`] and [`Signal`].
-pub type KernelLosses = [[u64; Signal::COUNT]; Loss::COUNT];
+/// Totals of events that the kernel programs lost, indexed by [`Loss::slot`].
+pub type KernelLosses = [u64; Loss::SLOTS];
 
 /// Ring records that the sensor did not understand, and so cannot say which signal they are of.
 const UNDECODABLE: &str = "undecodable";
@@ -113,8 +113,9 @@ impl Ledger {
     /// be.
     pub fn kernel(&mut self, seen: Events, losses: &KernelLosses) {
         self.seen = seen;
-        for (loss, counts) in Loss::ALL.into_iter().zip(losses) {
-            for (signal, &total) in Signal::ALL.into_iter().zip(counts) {
+        for loss in Loss::ALL {
+            for signal in Signal::ALL {
+                let total = losses[loss.slot(signal)];
                 if total > 0 {
                     self.lost.insert((signal as usize, loss.name()), total);
                 }
@@ -194,8 +195,8 @@ mod tests {
     }
 
     fn full_ring(lost: &[(Signal, u64)]) -> KernelLosses {
-        let mut losses = KernelLosses::default();
-        lost.iter().for_each(|&(signal, n)| losses[Loss::RingFull as usize][signal as usize] = n);
+        let mut losses: KernelLosses = [0; Loss::SLOTS];
+        lost.iter().for_each(|&(signal, n)| losses[Loss::RingFull.slot(signal)] = n);
         losses
     }
 
@@ -237,9 +238,9 @@ mod tests {
     fn a_loss_that_no_signal_misses_yet_waits_for_its_signal() {
         let mut ledger = Ledger::default();
         ledger.undecodable(2);
-        ledger.kernel(Events::default(), &KernelLosses::default());
+        ledger.kernel(Events::default(), &[0; Loss::SLOTS]);
         assert_eq!(ledger.lost_of(Signal::Exec), 0);
-        ledger.kernel(events(&[(Signal::Exec, 2)]), &KernelLosses::default());
+        ledger.kernel(events(&[(Signal::Exec, 2)]), &[0; Loss::SLOTS]);
         assert_eq!((ledger.lost_of(Signal::Exec), ledger.in_flight(Signal::Exec)), (2, 0));
     }
 

@@ -343,9 +343,9 @@ fn ledger() -> Result<Completion> {
         exits >= CHILDREN
     })?;
     let seen = watch.drain.seen();
-    let ring_full = watch.drain.lost()[Loss::RingFull as usize];
-    let lost: u64 =
-        [Signal::Fork, Signal::Exit, Signal::Socket].map(|s| ring_full[s as usize]).iter().sum();
+    let totals = watch.drain.lost();
+    let signals = [Signal::Fork, Signal::Exit, Signal::Socket];
+    let lost: u64 = signals.map(|signal| totals[Loss::RingFull.slot(signal)]).iter().sum();
     let new = |signal: Signal| seen[signal as usize] - before[signal as usize];
     let all = new(Signal::Fork) + new(Signal::Exit) + new(Signal::Socket);
     // Other processes go on meanwhile: what was seen after the last look at the rings is theirs.
