@@ -19,8 +19,39 @@ pub struct Config {
     pub self_tgid: u32,
     /// 1 when `sched_process_exit` has the argument `group_dead` (since 6.16), else 0.
     pub exit_says_group_dead: u32,
+    /// First bytes of the environment variables that exec records carry, see [`Variable`].
+    pub variables: [Variable; VARIABLES_MAX],
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
+}
+
+/// Environment variables that can be asked for. Each costs a comparison per variable of every
+/// executed program.
+pub const VARIABLES_MAX: usize = 8;
+
+/// The begin of an environment variable, `NAME=` cut to eight bytes: enough to leave out nearly all
+/// others in the kernel; the sensor compares the whole name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Variable {
+    /// The bytes, in the order of memory; zero behind the end.
+    pub begin: [u8; 8],
+    /// Ones where `begin` counts.
+    pub mask: [u8; 8],
+}
+
+impl Variable {
+    /// Fits no variable, since none begins with NUL.
+    pub const NONE: Self = Self { begin: [0; 8], mask: [0xff; 8] };
+
+    /// Builds it for a variable's name.
+    pub fn named(name: &[u8]) -> Self {
+        let mut variable = Self { begin: [0; 8], mask: [0; 8] };
+        for (at, byte) in name.iter().chain(b"=").take(8).enumerate() {
+            (variable.begin[at], variable.mask[at]) = (*byte, 0xff);
+        }
+        variable
+    }
 }
 
 /// Byte offsets of kernel structure fields on the running kernel.
@@ -123,6 +154,71 @@ pub struct Offsets {
     pub inet_sport: u32,
     /// `sock.sk_protocol`.
     pub sock_protocol: u32,
+    /// `task_struct.fs`.
+    pub task_fs: u32,
+    /// `fs_struct.pwd` plus `path.dentry`.
+    pub fs_pwd_dentry: u32,
+    /// `fs_struct.pwd` plus `path.mnt`.
+    pub fs_pwd_mnt: u32,
+    /// `linux_binprm.filename`.
+    pub bprm_filename: u32,
+    /// `linux_binprm.interp`.
+    pub bprm_interp: u32,
+    /// `mm_struct.env_start`.
+    pub mm_env_start: u32,
+    /// `mm_struct.env_end`.
+    pub mm_env_end: u32,
+    /// `cred.uid`.
+    pub cred_uid: u32,
+    /// `cred.egid`.
+    pub cred_egid: u32,
+    /// `cred.cap_effective`: 64 bits, whatever their type.
+    pub cred_cap_effective: u32,
+    /// `cred.user_ns`.
+    pub cred_user_ns: u32,
+    /// `user_namespace.ns` plus `ns_common.inum`.
+    pub user_ns_inum: u32,
+    /// `task_struct.nsproxy`.
+    pub task_nsproxy: u32,
+    /// `nsproxy.mnt_ns`.
+    pub nsproxy_mnt_ns: u32,
+    /// `nsproxy.net_ns`.
+    pub nsproxy_net_ns: u32,
+    /// `mnt_namespace.ns` plus `ns_common.inum`.
+    pub mnt_ns_inum: u32,
+    /// `task_struct.thread_pid`.
+    pub task_thread_pid: u32,
+    /// `pid.level`.
+    pub pid_level: u32,
+    /// `pid.numbers` (an array of `upid`).
+    pub pid_numbers: u32,
+    /// `upid.ns`.
+    pub upid_ns: u32,
+    /// `pid_namespace.ns` plus `ns_common.inum`.
+    pub pid_ns_inum: u32,
+    /// `task_struct.loginuid`; only with audit.
+    pub task_loginuid: u32,
+    /// `task_struct.sessionid`; only with audit.
+    pub task_sessionid: u32,
+    /// `signal_struct.tty`.
+    pub signal_tty: u32,
+    /// `tty_struct.name` (an array).
+    pub tty_name: u32,
+    /// `inode.i_size`.
+    pub inode_size: u32,
+    /// Seconds of `inode.i_mtime`, whatever it is called.
+    pub inode_mtime_sec: u32,
+    /// Nanoseconds of it.
+    pub inode_mtime_nsec: u32,
+    /// Seconds of `inode.i_ctime`, likewise.
+    pub inode_ctime_sec: u32,
+    /// Nanoseconds of it.
+    pub inode_ctime_nsec: u32,
+    /// `ovl_inode.vfs_inode` (an inode is embedded there); only while overlay is built in or
+    /// loaded.
+    pub ovl_vfs_inode: u32,
+    /// `ovl_inode.__upperdentry`, likewise.
+    pub ovl_upperdentry: u32,
 }
 
 impl Offsets {
@@ -130,7 +226,7 @@ impl Offsets {
     pub const UNKNOWN: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Config>() == 24 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Config>() == 24 + 16 * VARIABLES_MAX + size_of::<Offsets>());
 
 #[cfg(feature = "user")]
 // SAFETY: `Config` is `repr(C)`, without padding (zerocopy's `IntoBytes` proves it), and `Copy`.

@@ -5,6 +5,10 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub mod exec;
+
+pub use exec::{Exec, exec_flag};
+
 /// Values of [`Header::kind`]. Each signal has a block of numbers.
 pub mod kind {
     /// [`super::Exec`], on the security ring.
@@ -19,12 +23,6 @@ pub mod kind {
     pub const MODULE: u32 = 5;
 }
 
-/// Longest argument text of an [`Exec`], in bytes; more is cut and flagged.
-pub const ARGS_MAX: usize = 4096;
-/// Room for the executable's path, walked leaf first; more is cut and flagged.
-pub const PATH_MAX: usize = 1024;
-/// Most directories that a path may have.
-pub const PATH_DEPTH_MAX: usize = 40;
 /// Length of a task's `comm`.
 pub const COMM_LEN: usize = 16;
 /// Length of a kernel module's name.
@@ -64,56 +62,6 @@ pub struct Stdio {
     pub mode: u16,
     /// Address family when it is a socket (`AF_UNIX` 1, `AF_INET` 2, `AF_INET6` 10), else 0.
     pub family: u16,
-}
-
-/// A program was executed. `args` and `path` are cut to their lengths in the ring, so the record is
-/// `size_of::<ExecFixed>() + args_len + path_len` bytes long: fixed part, then path, then
-/// arguments.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Exec {
-    /// What every record has.
-    pub header: Header,
-    /// Parent's start time, nanoseconds since boot.
-    pub parent_start_ns: u64,
-    /// Inode number of the executable.
-    pub exe_inode: u64,
-    /// Device of the executable's file system, as `super_block.s_dev` has it.
-    pub exe_dev: u32,
-    /// Parent's thread group id.
-    pub parent_tgid: u32,
-    /// Bits of [`exec_flag`].
-    pub flags: u32,
-    /// Bytes used in `path`.
-    pub path_len: u16,
-    /// Bytes used in `args`.
-    pub args_len: u16,
-    /// Effective user id.
-    pub euid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Descriptors 0, 1 and 2.
-    pub stdio: [Stdio; 3],
-    /// Task name after the execution.
-    pub comm: [u8; COMM_LEN],
-    /// Components of the executable's path, leaf first, each ended by NUL.
-    pub path: [u8; PATH_MAX],
-    /// Arguments, each ended by NUL, as `mm->arg_start` had them.
-    pub args: [u8; ARGS_MAX],
-}
-
-/// Bits of [`Exec::flags`].
-pub mod exec_flag {
-    /// The image is an anonymous memory file (`memfd_create`).
-    pub const MEMFD: u32 = 1 << 0;
-    /// The image has no name left in any directory.
-    pub const UNLINKED: u32 = 1 << 1;
-    /// Arguments were longer than the record has room for.
-    pub const ARGS_TRUNCATED: u32 = 1 << 2;
-    /// Arguments could not be read.
-    pub const ARGS_UNREADABLE: u32 = 1 << 3;
-    /// The path was deeper or longer than the record has room for.
-    pub const PATH_TRUNCATED: u32 = 1 << 4;
 }
 
 /// A process was created.
@@ -199,12 +147,6 @@ const _: () = assert!(size_of::<Exit>() == 48);
 const _: () = assert!(size_of::<Socket>() == 80);
 const _: () = assert!(size_of::<Module>() == 104);
 
-impl Exec {
-    /// Bytes of the record before the variable part.
-    pub const FIXED: usize = size_of::<Self>() - PATH_MAX - ARGS_MAX;
-}
-const _: () = assert!(Exec::FIXED == 40 + 8 + 8 + 4 + 4 + 4 + 2 + 2 + 4 + 4 + 72 + 16);
-
 #[cfg(feature = "user")]
 macro_rules! pod {
     ($($t:ty),*) => {$(
@@ -213,4 +155,4 @@ macro_rules! pod {
     )*};
 }
 #[cfg(feature = "user")]
-pod!(Header, Stdio, Exec, Fork, Exit, Socket, Module);
+pod!(Header, Stdio, Fork, Exit, Socket, Module);

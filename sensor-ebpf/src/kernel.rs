@@ -49,6 +49,17 @@ macro_rules! field {
 }
 pub(crate) use field;
 
+/// Reads a field that some kernels lack by configuration, which is no fault; then it is `$absent`.
+macro_rules! optional {
+    ($base:expr, $offset:ident => $type:ty, $absent:expr) => {
+        match $crate::kernel::setting!(offsets.$offset) {
+            ::sensor_abi::config::Offsets::UNKNOWN => $absent,
+            offset => $crate::kernel::read::<$type>($base, offset),
+        }
+    };
+}
+pub(crate) use optional;
+
 /// A value that is all zero when it could not be read.
 pub trait Plain: Copy {
     /// All zero.

@@ -64,11 +64,13 @@ pub struct ListenKey {
     pub port: u32,
 }
 
-/// Room in which one exec record is put together: the fixed part, then path and arguments packed.
+/// Room in which one exec record is put together: the fixed part, then the others packed.
 /// Larger than any record, so that masks can show the verifier a bound.
 #[repr(C, align(8))]
 pub struct Scratch {
     pub bytes: [u8; Scratch::SIZE],
+    /// Bytes used so far.
+    pub used: usize,
 }
 
 impl Scratch {

@@ -1,10 +1,14 @@
-//! An executable's path, from its directory entry up to the root, across mounts.
+//! A file's path, from its directory entry up to the root, across mounts.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use sensor_abi::record::{Exec, PATH_DEPTH_MAX, PATH_MAX};
+use sensor_abi::record::{
+    Exec,
+    exec::{PATH_DEPTH_MAX, PATH_MAX},
+};
 
 use crate::{
-    kernel::{bounded, field, known, setting},
+    exec::room,
+    kernel::{field, known, setting},
     maps::Scratch,
 };
 
@@ -17,21 +21,25 @@ const MOUNTS_MAX: usize = 8;
 /// Longest name of one directory entry, with NUL.
 const NAME_MAX: u32 = 256;
 
-/// Where a walk is.
-struct Place {
-    dentry: u64,
-    mount: u64,
+/// A directory entry and the mount that it is reached by.
+pub struct Place {
+    pub dentry: u64,
+    pub mount: u64,
 }
 
-/// Writes the path's names, leaf first and each ended by NUL, behind the record's fixed part, and
-/// their length into the record. Returns whether the path is deeper or longer than there is room
-/// for.
+impl Place {
+    /// Returns where an open file is.
+    #[inline(always)]
+    pub fn of_file(file: u64) -> Self {
+        Self { dentry: field!(file, file_dentry => u64), mount: field!(file, file_mnt => u64) }
+    }
+}
+
+/// Appends the path's names, leaf first and each ended by NUL. Returns whether the path is deeper
+/// or longer than there is room for.
 #[inline(always)]
-pub fn walk(scratch: *mut Scratch, exec: *mut Exec, file: u64) -> bool {
-    // SAFETY: the caller's scratch buffer of this CPU.
-    unsafe { (*exec).path_len = 0 };
-    let mut place =
-        Place { dentry: field!(file, file_dentry => u64), mount: field!(file, file_mnt => u64) };
+pub fn walk(scratch: *mut Scratch, mut place: Place) -> bool {
+    let start = room::used(scratch);
     for _ in 0..PATH_DEPTH_MAX + MOUNTS_MAX {
         if place.dentry == 0 {
             return true;
@@ -42,7 +50,7 @@ pub fn walk(scratch: *mut Scratch, exec: *mut Exec, file: u64) -> bool {
             }
             continue;
         }
-        if !name(scratch, exec, place.dentry) {
+        if !name(scratch, start, place.dentry) {
             return true;
         }
         let parent = field!(place.dentry, dentry_parent => u64);
@@ -53,16 +61,6 @@ pub fn walk(scratch: *mut Scratch, exec: *mut Exec, file: u64) -> bool {
         place.dentry = parent;
     }
     true
-}
-
-/// Returns the bytes walked so far. They are kept in the record and read back from there, so that
-/// the verifier knows the same of them on every way through the loop and can join the ways; 6.18
-/// gave up after a million instructions on a local variable.
-#[inline(always)]
-pub fn length(exec: *const Exec) -> usize {
-    // SAFETY: the caller's scratch buffer of this CPU.
-    let length = unsafe { core::ptr::read_volatile(&raw const (*exec).path_len) };
-    bounded::<{ 2 * PATH_MAX - 1 }>(usize::from(length))
 }
 
 /// Goes from a mount's root to the place where it is mounted; false at the top.
@@ -84,20 +82,17 @@ fn cross(place: &mut Place) -> bool {
 
 /// Appends an entry's name; returns whether it fitted.
 #[inline(always)]
-fn name(scratch: *mut Scratch, exec: *mut Exec, dentry: u64) -> bool {
+fn name(scratch: *mut Scratch, start: usize, dentry: u64) -> bool {
     let source = field!(dentry, dentry_name => u64);
-    let length = length(exec);
-    // SAFETY: the length's mask keeps the name inside the scratch buffer; the helper checks the
-    // kernel address itself.
+    // SAFETY: the place has room for more than this; the helper checks the kernel address itself.
     let written = unsafe {
-        let target = scratch.cast::<u8>().add(Exec::FIXED + length);
+        let target = room::place(scratch);
         bpf_probe_read_kernel_str(target.cast(), NAME_MAX, source as *const _)
     };
-    if written <= 0 || length + written as usize > PATH_MAX {
+    if written <= 0 || room::used(scratch) - start + written as usize > PATH_MAX {
         return false;
     }
-    // SAFETY: as above.
-    unsafe { (*exec).path_len = (length + written as usize) as u16 };
+    room::keep(scratch, written as usize);
     true
 }
 

@@ -57,8 +57,11 @@ pub enum BtfError {
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Where type `i + 1` starts; type 0 is `void`.
+    /// Where type `first + i` starts; type 0 is `void`.
     starts: Vec<u32>,
+    /// Number of the first type. A module's types and strings go on from the kernel's.
+    first: u32,
+    kernel_strings: &'a [u8],
 }
 
 struct Type {
@@ -76,6 +79,16 @@ struct Type {
 impl<'a> Btf<'a> {
     /// Parses the bytes of a BTF file.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        Self::parse_from(bytes, 1, &[])
+    }
+
+    /// Parses the bytes of a module's BTF file. Only its own types are found in it, not those of
+    /// the kernel that it refers to.
+    pub fn parse_module(bytes: &'a [u8], kernel: &Btf<'a>) -> Result<Self, BtfError> {
+        Self::parse_from(bytes, kernel.starts.len() as u32 + 1, kernel.strings)
+    }
+
+    fn parse_from(bytes: &'a [u8], first: u32, kernel_strings: &'a [u8]) -> Result<Self, BtfError> {
         let magic = bytes.get(..2).ok_or(BtfError::Truncated)?;
         if u16::from_le_bytes([magic[0], magic[1]]) != MAGIC {
             return Err(BtfError::Magic);
@@ -90,7 +103,8 @@ impl<'a> Btf<'a> {
             let end = start.checked_add(word(bytes, at + 4)? as usize);
             bytes.get(start..end.ok_or(BtfError::Truncated)?).ok_or(BtfError::Truncated)
         };
-        let mut btf = Self { types: section(8)?, strings: section(16)?, starts: Vec::new() };
+        let (types, strings) = (section(8)?, section(16)?);
+        let mut btf = Self { types, strings, starts: Vec::new(), first, kernel_strings };
         btf.index()?;
         Ok(btf)
     }
@@ -129,12 +143,17 @@ impl<'a> Btf<'a> {
     }
 
     fn by_id(&self, id: u32) -> Option<Type> {
-        let start = *self.starts.get((id as usize).checked_sub(1)?)?;
+        let start = *self.starts.get(id.checked_sub(self.first)? as usize)?;
         self.read(start as usize).ok()
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        let offset = offset as usize;
+        let rest = match offset.checked_sub(self.kernel_strings.len()) {
+            Some(own) => self.strings.get(own..),
+            None => self.kernel_strings.get(offset..),
+        };
+        let rest = rest.unwrap_or_default();
         rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 use wire::limits;
 
 use crate::join::{JoinToken, JoinTokenError};
-use crate::probe::{Scope, Settings, SyscallMode, WayKind, XdpMode};
+use crate::probe::{Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode};
 use crate::spool;
 
 mod unknown;
@@ -50,6 +50,8 @@ pub struct Config {
     pub xdp: XdpMode,
     /// Kinds of ways to attach programs that are not tried, to work around a broken kernel.
     pub avoid: Vec<WayKind>,
+    /// Environment variables that are told of executed programs.
+    pub variables: Vec<String>,
     /// Most bytes that wait on disk.
     pub spool_max_bytes: u64,
     /// Least important level that is logged.
@@ -172,6 +174,7 @@ struct Collect {
     xdp: Option<XdpWord>,
     #[serde(default)]
     avoid: Vec<WayWord>,
+    variables: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -261,6 +264,10 @@ impl Config {
                 Some(XdpWord::Auto) | None => XdpMode::Auto,
             },
             avoid: file.collect.avoid.into_iter().map(WayKind::from).collect(),
+            variables: file
+                .collect
+                .variables
+                .unwrap_or_else(|| VARIABLES.map(str::to_owned).to_vec()),
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
             log_level: file.log.level,
             log_format: file.log.format,
@@ -287,6 +294,15 @@ impl Config {
         {
             return wrong("brain.hostname", name, format!("write 1 to {HOSTNAME_MAX} characters"));
         }
+        if self.variables.len() > VARIABLES_MAX {
+            let advice = format!("name at most {VARIABLES_MAX}");
+            return wrong("collect.variables", &self.variables.len(), advice);
+        }
+        let named = |name: &&String| !name.is_empty() && !name.contains(['=', '\0']);
+        if let Some(name) = self.variables.iter().find(|name| !named(name)) {
+            let advice = "write names of environment variables, without `=`".to_owned();
+            return wrong("collect.variables", name, advice);
+        }
         if !TICK_MS.contains(&self.tick_ms) {
             let advice = format!("write {} to {}", TICK_MS.start(), TICK_MS.end());
             return wrong("collect.tick_ms", &self.tick_ms, advice);
@@ -310,6 +326,7 @@ impl Config {
             xdp: self.xdp,
             syscalls: self.syscalls,
             avoid: self.avoid.clone(),
+            variables: self.variables.clone(),
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }

@@ -2,31 +2,24 @@
 
 use sensor_abi::flow::{Direction, FlowKey, FlowStats};
 use sensor_abi::record as abi;
-use sensor_abi::record::{exec_flag, socket_event};
+use sensor_abi::record::socket_event;
 use sensor_abi::syscall::SyscallKey;
 use wire::record::{
-    Address, Connection, Counters, Exec, Exit, Flow, Privilege, ProcessRef, Stdio, Syscalls,
-    connection_event, direction, privilege_action, process_flag, stdio_kind,
+    Address, Connection, Counters, Exit, Flow, Privilege, ProcessRef, Syscalls, connection_event,
+    direction, privilege_action,
 };
 
+mod process;
+
+pub use process::Executed;
+
 use crate::clock::ClockPair;
-use crate::drain::{self, ExecView};
+use crate::drain;
 use crate::ledger::Signal;
 use crate::observation::{Record, Text};
 use crate::owner::{Owner, TCP, Tuple};
-use crate::process::{Key, Process};
+use crate::process::Key;
 
-/// Bits of `inode.i_mode` that say what kind of file it is, and their values (inode(7)).
-const MODE_KIND: u16 = 0o170_000;
-const MODE_FIFO: u16 = 0o010_000;
-const MODE_CHARACTER: u16 = 0o020_000;
-const MODE_BLOCK: u16 = 0o060_000;
-const MODE_REGULAR: u16 = 0o100_000;
-const MODE_SOCKET: u16 = 0o140_000;
-/// Address families of socket(7).
-const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 /// TCP flag bits (RFC 9293, section 3.1).
 const TCP_SYN: u8 = 0x02;
 /// IP protocol numbers of ICMP and ICMPv6, and their echo requests.
@@ -68,7 +61,7 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub enum What {
     /// A program was executed; the process is as it is afterwards.
-    Exec(Box<(Process, Exec)>),
+    Exec(Box<Executed>),
     /// A process was created by another.
     Fork {
         /// The new process.
@@ -88,7 +81,7 @@ pub enum What {
 pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
     let (header, signal, what) = match record {
         drain::Record::Exec(view) => {
-            (&view.header, Signal::Exec, What::Exec(Box::new(exec(view, clock))))
+            (&view.fixed.header, Signal::Exec, What::Exec(Box::new(process::exec(view, clock))))
         }
         drain::Record::Fork(record) => {
             let child = Key::new(record.header.tgid, record.header.start_ns);
@@ -96,9 +89,7 @@ pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
             (&record.header, Signal::Fork, What::Fork { child, parent })
         }
         drain::Record::Exit(record) => {
-            let time_ns = clock.unix(record.header.time_ns);
-            let exit = Exit { time_ns, code: record.code, ..Exit::default() };
-            (&record.header, Signal::Exit, What::Exit(exit))
+            (&record.header, Signal::Exit, What::Exit(process::exit(record, clock)))
         }
         drain::Record::Socket(record) => {
             (&record.header, Signal::Socket, What::Socket(Box::new(socket(record, clock)?)))
@@ -125,32 +116,6 @@ fn head(header: &abi::Header) -> Head {
         cgroup_id: header.cgroup_id,
         uid: header.uid,
     }
-}
-
-/// Converts an execution. The process lacks what the kernel does not say: user name and cgroup.
-fn exec(view: &ExecView<'_>, clock: ClockPair) -> (Process, Exec) {
-    let header = &view.header;
-    let parent = Key::new(view.parent_tgid, view.parent_start_ns);
-    let process = Process {
-        key: Key::new(header.tgid, header.start_ns),
-        parent: (view.parent_tgid != 0).then_some(parent),
-        exe: view.path.as_slice().into(),
-        comm: until_nul(&view.comm).into(),
-        args: view.args.into(),
-        uid: header.uid,
-        euid: view.euid,
-        gid: view.gid,
-        exe_inode: view.exe_inode,
-        exe_dev: view.exe_dev,
-        flags: process_flags(view.flags, &view.path),
-        ..Process::default()
-    };
-    let exec = Exec {
-        time_ns: clock.unix(header.time_ns),
-        process: ProcessRef::default(),
-        stdio: view.stdio.map(|end| stdio(&end)),
-    };
-    (process, exec)
 }
 
 /// What a socket's change of state means for the table of owners.
@@ -285,37 +250,6 @@ fn counters(counted: &Direction) -> Counters {
     }
 }
 
-fn stdio(end: &abi::Stdio) -> Stdio {
-    let kind = match (end.mode & MODE_KIND, end.family) {
-        (0, _) => stdio_kind::NONE,
-        (MODE_REGULAR | MODE_BLOCK, _) => stdio_kind::FILE,
-        (MODE_FIFO, _) => stdio_kind::PIPE,
-        (MODE_CHARACTER, _) => stdio_kind::DEVICE,
-        (MODE_SOCKET, AF_UNIX) => stdio_kind::UNIX_SOCKET,
-        (MODE_SOCKET, AF_INET | AF_INET6) => stdio_kind::INET_SOCKET,
-        _ => stdio_kind::OTHER,
-    };
-    Stdio {
-        kind,
-        remote: Address(end.remote_addr),
-        remote_port: end.remote_port,
-        local_port: end.local_port,
-    }
-}
-
-fn process_flags(flags: u32, path: &[u8]) -> u32 {
-    let named = [
-        (exec_flag::MEMFD, process_flag::MEMFD),
-        (exec_flag::UNLINKED, process_flag::UNLINKED),
-        (exec_flag::ARGS_TRUNCATED, process_flag::ARGS_TRUNCATED),
-        (exec_flag::ARGS_UNREADABLE, process_flag::ARGS_UNKNOWN),
-        (exec_flag::PATH_TRUNCATED, process_flag::EXE_UNKNOWN),
-    ];
-    let unnamed = if path.is_empty() { process_flag::EXE_UNKNOWN } else { 0 };
-    let set = named.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, flag)| flag);
-    set.fold(unnamed, |all, flag| all | flag)
-}
-
 fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&b| b == 0).next().unwrap_or_default()
 }
@@ -363,26 +297,5 @@ mod tests {
         let (_, _, flow) = flow(&FlowKey::default(), &stats, CLOCK);
         assert_eq!((flow.first_ns, flow.last_ns), (51_100, 51_205));
         assert_eq!((flow.ingress.isn, flow.egress.isn, flow.ingress.syns), (Some(77), None, 1));
-    }
-
-    #[test]
-    fn standard_descriptors_are_named() {
-        let kind = |mode, family| stdio(&abi::Stdio { mode, family, ..Default::default() }).kind;
-        assert_eq!(kind(0, 0), stdio_kind::NONE);
-        assert_eq!(kind(0o100_644, 0), stdio_kind::FILE);
-        assert_eq!(kind(0o020_620, 0), stdio_kind::DEVICE);
-        assert_eq!(kind(0o140_777, AF_INET), stdio_kind::INET_SOCKET);
-        assert_eq!(kind(0o140_777, AF_UNIX), stdio_kind::UNIX_SOCKET);
-        assert_eq!(kind(0o140_777, 16), stdio_kind::OTHER);
-    }
-
-    #[test]
-    fn flags_cross_by_name() {
-        let flags = exec_flag::MEMFD | exec_flag::ARGS_UNREADABLE;
-        assert_eq!(
-            process_flags(flags, b"/memfd:x"),
-            process_flag::MEMFD | process_flag::ARGS_UNKNOWN
-        );
-        assert_eq!(process_flags(0, b""), process_flag::EXE_UNKNOWN);
     }
 }

@@ -28,40 +28,30 @@ mod rings;
 mod tally;
 mod twin;
 
-/// An execution, with its path put in order.
+/// An execution, with its paths put in order.
 #[derive(Clone, Debug)]
 pub struct ExecView<'a> {
-    /// What every record has.
-    pub header: abi::Header,
-    /// Parent's start time, nanoseconds since boot.
-    pub parent_start_ns: u64,
-    /// Inode number of the executable.
-    pub exe_inode: u64,
-    /// Device of the executable's file system, as the kernel's `s_dev` has it.
-    pub exe_dev: u32,
-    /// Parent's thread group id.
-    pub parent_tgid: u32,
-    /// Bits of [`abi::exec_flag`].
-    pub flags: u32,
-    /// Effective user id.
-    pub euid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Descriptors 0, 1 and 2.
-    pub stdio: [abi::Stdio; 3],
-    /// Task name after the execution.
-    pub comm: [u8; abi::COMM_LEN],
+    /// The fixed part.
+    pub fixed: abi::Exec,
     /// The executable's path from the root; without a leading slash when it was cut.
     pub path: Vec<u8>,
     /// Arguments, each ended by NUL.
     pub args: &'a [u8],
+    /// The working directory, as the path.
+    pub cwd: Vec<u8>,
+    /// Name of the script as the kernel was given it, empty without one.
+    pub script: &'a [u8],
+    /// Name of its interpreter, likewise.
+    pub interpreter: &'a [u8],
+    /// Environment variables that may be among those asked for, each ended by NUL.
+    pub env: &'a [u8],
 }
 
 /// One record from a ring.
 #[derive(Clone, Debug)]
 pub enum Record<'a> {
     /// A program was executed.
-    Exec(ExecView<'a>),
+    Exec(Box<ExecView<'a>>),
     /// A process was created.
     Fork(&'a abi::Fork),
     /// A process ended.

@@ -48,6 +48,7 @@ pub mod join;
 pub mod uplink;
 
 pub mod clock;
+pub mod hash;
 pub mod health;
 pub mod host;
 pub mod ledger;

@@ -69,7 +69,7 @@ pub enum WayKind {
 }
 
 /// What to load and where to attach it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What the sensor is limited to.
     pub scope: Scope,
@@ -81,8 +81,32 @@ pub struct Settings {
     pub syscalls: SyscallMode,
     /// Kinds of ways that are not tried, so that the next best one stands in.
     pub avoid: Vec<WayKind>,
+    /// Environment variables that exec records carry, by name.
+    pub variables: Vec<String>,
     /// Whether the programs write their own diagnostics to the log.
     pub kernel_log: bool,
+}
+
+/// What changes the code that a program runs without changing the program: the loader's variables,
+/// and what shells read before their script.
+pub const VARIABLES: [&str; 5] =
+    ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "BASH_ENV"];
+
+/// Most variables that can be named.
+pub const VARIABLES_MAX: usize = sensor_abi::config::VARIABLES_MAX;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            scope: Scope::default(),
+            interfaces: Vec::new(),
+            xdp: XdpMode::default(),
+            syscalls: SyscallMode::default(),
+            avoid: Vec::new(),
+            variables: VARIABLES.map(str::to_owned).to_vec(),
+            kernel_log: false,
+        }
+    }
 }
 
 /// What became of one hook.

@@ -9,7 +9,7 @@ use wire::record::{direction, process_flag};
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;
-use crate::convert::{self, Event, Head, SocketChange, What};
+use crate::convert::{self, Event, Executed, Head, SocketChange, What};
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record};
 use crate::owner::{Owner, Owners, Tuple};
@@ -83,17 +83,16 @@ impl Tracker {
         let mut target = Vec::new();
         let (process, record) = match what {
             What::Exec(executed) => {
-                let (process, exec) = *executed;
+                let Executed { process, exec, .. } = *executed;
                 (Some(self.executed(process, head)), Record::Exec(exec))
             }
             What::Fork { child, parent } => {
                 self.forked(child, parent, head);
                 return None;
             }
-            What::Exit(mut exit) => {
+            What::Exit(exit) => {
                 let process = self.actor(head);
                 if let Some(key) = head.process {
-                    exit.duration_ns = head.time_ns.saturating_sub(key.start_ns());
                     self.processes.end(key, head.time_ns);
                 }
                 (process, Record::Exit(exit))

@@ -1,26 +1,24 @@
 //! Bytes from a ring → record (pure). What is not understood is refused, never guessed.
 
 use sensor_abi::record as abi;
-use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+use zerocopy::FromBytes as _;
 
 use super::{ExecView, Record};
 
-/// Room to put an exec record into, so that its fields can be read in place.
+/// Reads records.
 #[derive(Debug)]
-pub(super) struct Decoder {
-    exec: Box<abi::Exec>,
-}
+pub(super) struct Decoder;
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        Self { exec: Box::new(abi::Exec::new_zeroed()) }
+        Self
     }
 
     /// Reads one record; `None` when its kind or length is unknown.
     pub(super) fn decode<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Record<'a>> {
         let (kind, _) = u32::read_from_prefix(bytes).ok()?;
         match kind {
-            abi::kind::EXEC => self.exec(bytes).map(Record::Exec),
+            abi::kind::EXEC => exec(bytes).map(Record::Exec),
             abi::kind::FORK => abi::Fork::ref_from_bytes(bytes).ok().map(Record::Fork),
             abi::kind::EXIT => abi::Exit::ref_from_bytes(bytes).ok().map(Record::Exit),
             abi::kind::SOCKET => abi::Socket::ref_from_bytes(bytes).ok().map(Record::Socket),
@@ -28,39 +26,45 @@ impl Decoder {
             _ => None,
         }
     }
-
-    fn exec<'a>(&'a mut self, bytes: &'a [u8]) -> Option<ExecView<'a>> {
-        let fixed = bytes.get(..abi::Exec::FIXED)?;
-        self.exec.as_mut_bytes().get_mut(..abi::Exec::FIXED)?.copy_from_slice(fixed);
-        let exec = &*self.exec;
-        let path_end = abi::Exec::FIXED + usize::from(exec.path_len);
-        let args_end = path_end + usize::from(exec.args_len);
-        if args_end != bytes.len() {
-            return None;
-        }
-        let truncated = exec.flags & abi::exec_flag::PATH_TRUNCATED != 0;
-        Some(ExecView {
-            header: exec.header,
-            parent_start_ns: exec.parent_start_ns,
-            exe_inode: exec.exe_inode,
-            exe_dev: exec.exe_dev,
-            parent_tgid: exec.parent_tgid,
-            flags: exec.flags,
-            euid: exec.euid,
-            gid: exec.gid,
-            stdio: exec.stdio,
-            comm: exec.comm,
-            path: root_first(&bytes[abi::Exec::FIXED..path_end], truncated),
-            args: &bytes[path_end..args_end],
-        })
-    }
 }
 
-/// Turns names that come leaf first into a path. A cut path has no leading slash.
-fn root_first(names: &[u8], truncated: bool) -> Vec<u8> {
+/// Cuts the parts behind the fixed one, all of which must be there, and nothing else.
+fn exec(bytes: &[u8]) -> Option<Box<ExecView<'_>>> {
+    let (fixed, mut rest) = abi::Exec::read_from_prefix(bytes).ok()?;
+    let mut take = |length: u16| {
+        let (part, behind) = rest.split_at_checked(usize::from(length))?;
+        rest = behind;
+        Some(part)
+    };
+    let path = take(fixed.path_len)?;
+    let args = take(fixed.args_len)?;
+    let cwd = take(fixed.cwd_len)?;
+    let script = take(fixed.script_len)?;
+    let interpreter = take(fixed.interpreter_len)?;
+    let env = take(fixed.env_len)?;
+    let is_cut = |flag| fixed.flags & flag != 0;
+    rest.is_empty().then(|| {
+        Box::new(ExecView {
+            path: root_first(path, is_cut(abi::exec_flag::PATH_TRUNCATED), false),
+            args,
+            cwd: root_first(cwd, is_cut(abi::exec_flag::CWD_TRUNCATED), true),
+            script: script.strip_suffix(b"\0").unwrap_or(script),
+            interpreter: interpreter.strip_suffix(b"\0").unwrap_or(interpreter),
+            env,
+            fixed,
+        })
+    })
+}
+
+/// Turns names that come leaf first into a path. A cut path has no leading slash. A file without
+/// any name is not known, a directory without one is the root.
+fn root_first(names: &[u8], truncated: bool, is_directory: bool) -> Vec<u8> {
     let mut path = Vec::with_capacity(names.len() + 1);
     let names = names.strip_suffix(b"\0").unwrap_or(names);
     if names.is_empty() {
+        if is_directory && !truncated {
+            path.push(b'/');
+        }
         return path;
     }
     for (index, name) in names.rsplit(|byte| *byte == 0).enumerate() {
@@ -75,7 +79,7 @@ fn root_first(names: &[u8], truncated: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use zerocopy::IntoBytes as _;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
 
     use super::*;
 
@@ -93,7 +97,7 @@ mod tests {
         exec.flags = flags;
         exec.path_len = path.len() as u16;
         exec.args_len = args.len() as u16;
-        let mut bytes = exec.as_bytes()[..abi::Exec::FIXED].to_vec();
+        let mut bytes = exec.as_bytes().to_vec();
         bytes.extend(path);
         bytes.extend(args);
         bytes
@@ -115,7 +119,8 @@ mod tests {
         };
         assert_eq!(view.path, b"/usr/bin/sh");
         assert_eq!(view.args, b"sh\0-c\0id\0");
-        assert_eq!(view.header.tgid, 42);
+        assert_eq!(view.fixed.header.tgid, 42);
+        assert_eq!((&view.cwd[..], view.script), (&b"/"[..], &b""[..]));
     }
 
     #[test]
@@ -123,6 +128,24 @@ mod tests {
         let cut = exec(b"sh\0bin\0", b"", abi::exec_flag::PATH_TRUNCATED);
         assert_eq!(path_of(&cut).as_deref(), Some(&b"bin/sh"[..]));
         assert_eq!(path_of(&exec(b"", b"x\0", 0)).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn every_part_is_found_behind_the_one_before() {
+        let mut exec = abi::Exec::new_zeroed();
+        exec.header.kind = abi::kind::EXEC;
+        (exec.path_len, exec.cwd_len, exec.script_len) = (3, 9, 5);
+        (exec.interpreter_len, exec.env_len) = (8, 13);
+        let mut bytes = exec.as_bytes().to_vec();
+        bytes.extend(b"sh\0user\0home\0./it\0/bin/sh\0LD_PRELOAD=x\0");
+        let mut decoder = Decoder::new();
+        let words = aligned(&bytes);
+        let Some(Record::Exec(view)) = decoder.decode(&words.as_bytes()[..bytes.len() - 1]) else {
+            panic!("an exec record");
+        };
+        assert_eq!((&view.path[..], &view.cwd[..]), (&b"/sh"[..], &b"/home/user"[..]));
+        assert_eq!((view.script, view.interpreter), (&b"./it"[..], &b"/bin/sh"[..]));
+        assert_eq!(view.env, b"LD_PRELOAD=x");
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use aya::{Ebpf, EbpfLoader, util::nr_cpus};
 use sensor_abi::{
-    config::Config,
+    config::{Config, VARIABLES_MAX, Variable},
     flow::{FlowKey, FlowStats},
 };
 
-use super::{ProbeError, Scope, Settings, attach::sentence, offsets};
+use super::{ProbeError, Settings, attach::sentence, offsets};
 use crate::netns;
 
 /// The compiled kernel programs; empty when the sensor was built without a BPF toolchain.
@@ -32,7 +32,7 @@ pub(super) fn load(settings: &Settings) -> Result<Ebpf, ProbeError> {
     if BYTES.is_empty() {
         return Err(ProbeError::ObjectMissing);
     }
-    let config = config(&settings.scope)?;
+    let config = config(settings)?;
     let level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
     let flows = flows(nr_cpus().unwrap_or(1));
     EbpfLoader::new()
@@ -50,7 +50,8 @@ fn flows(cpus: usize) -> u32 {
     (FLOW_TABLE_BYTES / entry).clamp(FLOWS_MIN, FLOWS_MAX) as u32
 }
 
-fn config(scope: &Scope) -> Result<Config, ProbeError> {
+fn config(settings: &Settings) -> Result<Config, ProbeError> {
+    let scope = &settings.scope;
     let layout = offsets::layout();
     let (id, level) = match scope.cgroup.as_deref() {
         Some(path) => cgroup(path)?,
@@ -62,8 +63,18 @@ fn config(scope: &Scope) -> Result<Config, ProbeError> {
         scope_netns: scope.netns.as_deref().map(netns::inode).transpose()?.unwrap_or(0),
         self_tgid: std::process::id(),
         exit_says_group_dead: u32::from(layout.exit_says_group_dead),
+        variables: variables(&settings.variables),
         offsets: layout.offsets,
     })
+}
+
+/// Names past the limit are left out; the configuration has refused them already.
+fn variables(names: &[String]) -> [Variable; VARIABLES_MAX] {
+    let mut variables = [Variable::NONE; VARIABLES_MAX];
+    for (variable, name) in variables.iter_mut().zip(names) {
+        *variable = Variable::named(name.as_bytes());
+    }
+    variables
 }
 
 /// Returns a cgroup's id, which is its inode number, and its depth below the root of its mount.

@@ -21,7 +21,7 @@ pub(super) fn layout() -> Layout {
     let bytes = fs::read(VMLINUX).unwrap_or_default();
     match Btf::parse(&bytes) {
         Ok(btf) => Layout {
-            offsets: offsets(&btf),
+            offsets: with_overlay(&btf),
             // The task, and since 6.16 whether it is the last of its group.
             exit_says_group_dead: btf.tracepoint_arguments("btf_trace_sched_process_exit")
                 == Some(2),
@@ -33,18 +33,41 @@ pub(super) fn layout() -> Layout {
     }
 }
 
+/// Where a kernel keeps the types of its overlay file system when that is a module.
+const OVERLAY: &str = "/sys/kernel/btf/overlay";
+/// Fields that kernels lack by configuration; nothing is wrong without them.
+const OPTIONAL: [&str; 4] = ["loginuid", "sessionid", "vfs_inode", "__upperdentry"];
+
+fn with_overlay(kernel: &Btf<'_>) -> Offsets {
+    let bytes = fs::read(OVERLAY).unwrap_or_default();
+    let overlay = Btf::parse_module(&bytes, kernel);
+    offsets(kernel, overlay.ok().as_ref())
+}
+
+/// Finds a field under the first of its names that there is; kernels have renamed some.
+fn find(
+    kernel: &Btf<'_>,
+    overlay: Option<&Btf<'_>>,
+    structure: &'static str,
+    paths: &[&'static str],
+) -> u32 {
+    let found = paths.iter().find_map(|path| {
+        kernel.offset(structure, path).or_else(|| overlay?.offset(structure, path))
+    });
+    found.unwrap_or_else(|| {
+        if !paths.iter().any(|path| OPTIONAL.contains(path)) {
+            warn!(structure, ?paths, "this kernel has no such field");
+        }
+        Offsets::UNKNOWN
+    })
+}
+
 macro_rules! fields {
-    ($($offset:ident = $structure:literal $path:literal,)*) => {
+    ($($offset:ident = $structure:literal $($path:literal)+,)*) => {
         const UNKNOWN: Offsets = Offsets { $($offset: Offsets::UNKNOWN,)* };
 
-        fn offsets(btf: &Btf<'_>) -> Offsets {
-            let find = |structure, path| {
-                btf.offset(structure, path).unwrap_or_else(|| {
-                    warn!(structure, path, "this kernel has no such field");
-                    Offsets::UNKNOWN
-                })
-            };
-            Offsets { $($offset: find($structure, $path),)* }
+        fn offsets(kernel: &Btf<'_>, overlay: Option<&Btf<'_>>) -> Offsets {
+            Offsets { $($offset: find(kernel, overlay, $structure, &[$($path),+]),)* }
         }
     };
 }
@@ -98,4 +121,36 @@ fields! {
     signal_group_exit_code = "signal_struct" "group_exit_code",
     inet_sport = "inet_sock" "inet_sport",
     sock_protocol = "sock" "sk_protocol",
+    task_fs = "task_struct" "fs",
+    fs_pwd_dentry = "fs_struct" "pwd.dentry",
+    fs_pwd_mnt = "fs_struct" "pwd.mnt",
+    bprm_filename = "linux_binprm" "filename",
+    bprm_interp = "linux_binprm" "interp",
+    mm_env_start = "mm_struct" "env_start",
+    mm_env_end = "mm_struct" "env_end",
+    cred_uid = "cred" "uid",
+    cred_egid = "cred" "egid",
+    cred_cap_effective = "cred" "cap_effective",
+    cred_user_ns = "cred" "user_ns",
+    user_ns_inum = "user_namespace" "ns.inum",
+    task_nsproxy = "task_struct" "nsproxy",
+    nsproxy_mnt_ns = "nsproxy" "mnt_ns",
+    nsproxy_net_ns = "nsproxy" "net_ns",
+    mnt_ns_inum = "mnt_namespace" "ns.inum",
+    task_thread_pid = "task_struct" "thread_pid",
+    pid_level = "pid" "level",
+    pid_numbers = "pid" "numbers",
+    upid_ns = "upid" "ns",
+    pid_ns_inum = "pid_namespace" "ns.inum",
+    task_loginuid = "task_struct" "loginuid",
+    task_sessionid = "task_struct" "sessionid",
+    signal_tty = "signal_struct" "tty",
+    tty_name = "tty_struct" "name",
+    inode_size = "inode" "i_size",
+    inode_mtime_sec = "inode" "i_mtime_sec" "__i_mtime.tv_sec" "i_mtime.tv_sec",
+    inode_mtime_nsec = "inode" "i_mtime_nsec" "__i_mtime.tv_nsec" "i_mtime.tv_nsec",
+    inode_ctime_sec = "inode" "i_ctime_sec" "__i_ctime.tv_sec" "i_ctime.tv_sec",
+    inode_ctime_nsec = "inode" "i_ctime_nsec" "__i_ctime.tv_nsec" "i_ctime.tv_nsec",
+    ovl_vfs_inode = "ovl_inode" "vfs_inode",
+    ovl_upperdentry = "ovl_inode" "__upperdentry",
 }

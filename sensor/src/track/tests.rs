@@ -3,6 +3,7 @@
 use sensor_abi::flow::{FlowKey, FlowStats};
 use sensor_abi::record as abi;
 use sensor_abi::syscall::SyscallKey;
+use zerocopy::FromZeros as _;
 
 use super::*;
 use crate::drain::{self, ExecView};
@@ -22,20 +23,19 @@ fn take(tracker: &mut Tracker, record: drain::Record<'_>) -> Option<Observation>
 }
 
 fn exec(tracker: &mut Tracker, pid: u32, parent: u32, path: &str) -> Observation {
-    let view = ExecView {
-        header: header(abi::kind::EXEC, pid, 2),
-        parent_start_ns: SECOND,
-        exe_inode: 9,
-        exe_dev: 1,
-        parent_tgid: parent,
-        flags: 0,
-        euid: 0,
-        gid: 0,
-        stdio: [abi::Stdio::default(); 3],
-        comm: *b"name\0leftover\0\0\0",
+    let mut fixed = abi::Exec::new_zeroed();
+    fixed.header = header(abi::kind::EXEC, pid, 2);
+    (fixed.parent_start_ns, fixed.parent_tgid) = (SECOND, parent);
+    fixed.comm = *b"name\0leftover\0\0\0";
+    let view = Box::new(ExecView {
+        fixed,
         path: path.into(),
         args: b"sh\0-c\0id\0",
-    };
+        cwd: b"/".into(),
+        script: b"",
+        interpreter: b"",
+        env: b"",
+    });
     take(tracker, drain::Record::Exec(view)).unwrap()
 }
 

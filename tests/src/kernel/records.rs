@@ -140,10 +140,10 @@ fn long_arguments() -> Result<Completion> {
     let long = "x".repeat(10_000);
     let exec = exec_of(&mut watch, Command::new(TRUE).arg(&long))?;
     ensure!(exec.flags & exec_flag::ARGS_TRUNCATED != 0, "flags {:#x}", exec.flags);
-    ensure!(exec.args.len() == sensor_abi::record::ARGS_MAX, "{} bytes", exec.args.len());
+    ensure!(exec.args.len() == sensor_abi::record::exec::ARGS_MAX, "{} bytes", exec.args.len());
     ensure!(exec.args.starts_with(b"/bin/true\0xxxx"), "{}", exec.args[..20].escape_ascii());
     // The longest that fits is not cut.
-    let fits = sensor_abi::record::ARGS_MAX - "/bin/true\0\0".len();
+    let fits = sensor_abi::record::exec::ARGS_MAX - "/bin/true\0\0".len();
     let exec = exec_of(&mut watch, Command::new(TRUE).arg(&long[..fits]))?;
     ensure!(exec.flags == 0 && exec.args.ends_with(b"x\0"), "flags {:#x}", exec.flags);
     Ok(Completion::Completed)

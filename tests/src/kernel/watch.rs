@@ -1,6 +1,9 @@
 //! A sensor's kernel side under test: loaded, drained, and asked until something has happened.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Deref,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use sensor::{
@@ -29,35 +32,37 @@ pub enum Event {
     Module(abi::Module),
 }
 
-/// An execution's parts that trials look at.
+/// An execution that outlives its ring.
 #[derive(Clone, Debug)]
 pub struct Exec {
-    pub header: abi::Header,
-    pub parent_tgid: u32,
-    pub parent_start_ns: u64,
-    pub flags: u32,
-    pub euid: u32,
-    pub stdio: [abi::Stdio; 3],
-    pub comm: [u8; abi::COMM_LEN],
-    pub exe_inode: u64,
+    pub fixed: abi::Exec,
     pub path: Vec<u8>,
     pub args: Vec<u8>,
+    pub cwd: Vec<u8>,
+    pub script: Vec<u8>,
+    pub interpreter: Vec<u8>,
+    pub env: Vec<u8>,
 }
 
 impl Exec {
     fn new(view: &ExecView<'_>) -> Self {
         Self {
-            header: view.header,
-            parent_tgid: view.parent_tgid,
-            parent_start_ns: view.parent_start_ns,
-            flags: view.flags,
-            euid: view.euid,
-            stdio: view.stdio,
-            comm: view.comm,
-            exe_inode: view.exe_inode,
+            fixed: view.fixed,
             path: view.path.clone(),
             args: view.args.to_vec(),
+            cwd: view.cwd.clone(),
+            script: view.script.to_vec(),
+            interpreter: view.interpreter.to_vec(),
+            env: view.env.to_vec(),
         }
+    }
+}
+
+impl Deref for Exec {
+    type Target = abi::Exec;
+
+    fn deref(&self) -> &abi::Exec {
+        &self.fixed
     }
 }
 
