@@ -15,8 +15,8 @@ pub struct Config {
     pub scope_cgroup_level: u32,
     /// Inode number of the network namespace that limits socket signals; 0 watches all.
     pub scope_netns: u32,
-    /// Thread group id of the sensor itself, whose own events are not reported; 0 excludes none.
-    pub self_tgid: u32,
+    /// Keeps the size a multiple of eight without padding.
+    pub reserved: u32,
     /// 1 when `sched_process_exit` has the argument `group_dead` (since 6.16), else 0.
     pub exit_says_group_dead: u32,
     /// First bytes of the environment variables that exec records carry, see [`Variable`].

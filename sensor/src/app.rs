@@ -1,10 +1,8 @@
 //! Builds the parts, owns the loop that collects and the one that sends, stops them in order.
 
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
@@ -14,11 +12,14 @@ use crate::batch::{Batcher, Cut};
 use crate::clock::{self, ClockPair};
 use crate::collect::Collector;
 use crate::config::Config;
+use crate::health::HookText;
 use crate::host::Host;
 use crate::observation::Observation;
 use crate::outbox::Outbox;
+use crate::privileged::protocol;
+use crate::privileged::remote::Remote;
+use crate::sandbox::{Held, calls};
 use crate::spool::Spool;
-use crate::systemd;
 use crate::uplink::Uplink;
 
 /// Time between two looks at the rings: the most that a security record waits in the sensor.
@@ -30,10 +31,10 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two coverage records.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs the sensor until it is told to stop.
-pub fn run(config: Config) -> Result<()> {
+/// Runs the worker until it is told to stop: everything but what the loader does.
+pub fn run(config: &Config, loader: &'static Remote, held: &Held) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run_until_signal(&config))
+    runtime.block_on(run_until_signal(config, loader, held))
 }
 
 /// Ends on SIGTERM or SIGINT.
@@ -59,9 +60,8 @@ impl StopSignal {
     }
 }
 
-async fn run_until_signal(config: &Config) -> Result<()> {
+async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held) -> Result<()> {
     let mut stop = StopSignal::new()?;
-    make_state_dir(&config.state_dir)?;
     let host = Host::read(config.hostname.as_deref());
     let start = clock::start_offset(Some(&config.state_dir), &host.boot_id);
     let uplink =
@@ -76,15 +76,16 @@ async fn run_until_signal(config: &Config) -> Result<()> {
     let outbox = Outbox::new(spool, &carried);
     let torn_bytes = outbox.stats().torn_bytes;
     tracing::info!(events = carried.total(), torn_bytes, "spool of earlier starts taken over");
-    let collector = Collector::start(&config.probe_settings(), scope_path(config))?;
-    log_hooks(&collector);
+    let collector = Collector::remote(loader, &config.probe_settings(), scope_path(config))?;
+    log_hooks(&collector.status().hooks);
     let batcher = Batcher::new(outbox.epoch(), start);
-    let mut pipeline = Pipeline { collector, batcher, outbox: &outbox, forgotten: (0, 0) };
+    let mut pipeline =
+        Pipeline { collector, batcher, outbox: &outbox, forgotten: (0, 0), loader, held };
     let (stopping, stopped) = watch::channel(false);
-    systemd::notify("READY=1");
+    loader.tell(protocol::READY);
     let collect = async {
         pipeline.run(Duration::from_millis(config.tick_ms), &mut stop).await;
-        systemd::notify("STOPPING=1");
+        loader.tell(protocol::STOPPING);
         // Coverage comes last, so that it tells of what was delivered until the end.
         let _ = tokio::time::timeout(FLUSH_TIME, outbox.emptied()).await;
         pipeline.cover();
@@ -103,6 +104,8 @@ struct Pipeline<'a> {
     batcher: Batcher,
     outbox: &'a Outbox,
     forgotten: (u64, u64),
+    loader: &'static Remote,
+    held: &'a Held,
 }
 
 impl Pipeline<'_> {
@@ -122,7 +125,7 @@ impl Pipeline<'_> {
                 _ = coverages.tick() => self.cover(),
                 _ = ticks.tick() => self.tick(),
                 _ = polls.tick() => self.poll(),
-                _ = alive.tick() => systemd::notify("WATCHDOG=1"),
+                _ = alive.tick() => self.loader.tell(protocol::ALIVE),
             }
         }
         // What the kernel has counted until now still goes out.
@@ -149,9 +152,10 @@ impl Pipeline<'_> {
 
     fn cover(&mut self) {
         let now = ClockPair::now();
-        let hooks = self.collector.hooks().to_vec();
-        let coverage =
-            self.collector.health.coverage(now, &hooks, &mut self.outbox.ledger.borrow_mut());
+        let mut status = self.collector.status();
+        status.hooks.push(sandbox_text(self.held));
+        let ledger = &mut self.outbox.ledger.borrow_mut();
+        let coverage = self.collector.health.coverage(now, status, ledger);
         let full = self.batcher.add_coverage(&coverage, now);
         full.iter().for_each(|cut| self.outbox.push(cut));
         self.cut(Lane::Bulk);
@@ -180,20 +184,20 @@ pub fn scope_path(config: &Config) -> Vec<u8> {
     config.scope.cgroup.as_deref().and_then(crate::cgroup::path_below_mount).unwrap_or_default()
 }
 
-fn make_state_dir(state_dir: &Path) -> Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(state_dir).with_context(|| {
-        let state_dir = state_dir.display();
-        format!("cannot make the state directory {state_dir}; set brain.state_dir to another")
-    })
+/// Tells in coverage what the worker's sandbox holds, and what it has refused.
+fn sandbox_text(held: &Held) -> HookText {
+    let mut reasons = held.missing.clone();
+    if let (denied @ 1.., latest) = calls::denied() {
+        reasons.push(format!("{denied} system calls refused, the latest is number {latest}"));
+    }
+    ["sandbox".to_owned(), held.sentence(), reasons.join("; ")]
 }
 
-fn log_hooks(collector: &Collector) {
-    for hook in collector.hooks() {
-        let reason = crate::health::reason(hook);
-        match &hook.attached {
-            Some(attached) => tracing::info!(hook = hook.name, attached, reason, "attached"),
-            None => tracing::warn!(hook = hook.name, reason, "not attached"),
+fn log_hooks(hooks: &[HookText]) {
+    for [hook, attached, reason] in hooks {
+        match attached.is_empty() {
+            false => tracing::info!(hook, attached, reason, "attached"),
+            true => tracing::warn!(hook, reason, "not attached"),
         }
     }
 }

@@ -7,9 +7,11 @@ use crate::convert::{self, Event};
 use crate::drain::Drain;
 use crate::duty::Duty;
 use crate::health::Health;
+use crate::holder::{Holder, Status};
 use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
-use crate::probe::{HookReport, ProbeError, Probes, Settings};
+use crate::privileged::remote::Remote;
+use crate::probe::{ProbeError, Settings};
 use crate::track::Tracker;
 
 /// A record is in its ring at most so long after its time was taken.
@@ -21,7 +23,7 @@ const HELD_KEPT: usize = 256;
 #[derive(Debug)]
 pub struct Collector {
     drain: Drain,
-    probes: Probes,
+    holder: Holder,
     tracker: Tracker,
     duty: Duty,
     /// Events that were read and not yet handed on.
@@ -33,19 +35,32 @@ pub struct Collector {
 impl Collector {
     /// Attaches the programs, then learns which processes there are: in this order none is missed.
     pub fn start(settings: &Settings, scope: Vec<u8>) -> Result<Self, ProbeError> {
-        let mut probes = Probes::load(settings)?;
-        let drain = probes.drain()?;
+        let (holder, drain) = Holder::own(settings)?;
+        Ok(Self::new(holder, drain, settings, scope))
+    }
+
+    /// Does the same with programs that the loader has attached.
+    pub fn remote(
+        loader: &'static Remote,
+        settings: &Settings,
+        scope: Vec<u8>,
+    ) -> anyhow::Result<Self> {
+        let (holder, drain) = Holder::remote(loader)?;
+        Ok(Self::new(holder, drain, settings, scope))
+    }
+
+    fn new(holder: Holder, drain: Drain, settings: &Settings, scope: Vec<u8>) -> Self {
         let mut tracker = Tracker::new(scope);
         let now = ClockPair::now();
         tracker.seed(settings.scope.netns.as_deref(), now.boot_ns);
         let duty = Duty::new(settings.syscalls);
         let health = Health::new(now);
-        Ok(Self { drain, probes, tracker, duty, held: Vec::new(), health })
+        Self { drain, holder, tracker, duty, held: Vec::new(), health }
     }
 
-    /// Returns what became of each hook.
-    pub fn hooks(&self) -> &[HookReport] {
-        self.probes.report()
+    /// Returns what became of each hook, and the figures of who holds them.
+    pub fn status(&self) -> Status {
+        self.holder.status()
     }
 
     /// Returns how many processes and connections had to be forgotten early.
@@ -83,6 +98,7 @@ impl Collector {
             }
         }
         ledger.borrow_mut().kernel(seen, &self.drain.lost());
+        self.holder.tend();
         self.tracker.expire(clock::boot_ns());
     }
 
@@ -130,7 +146,7 @@ impl Collector {
 
     fn switch_counting(&mut self, now_ns: u64) {
         let Some(on) = self.duty.switch(now_ns) else { return };
-        if let Err(error) = self.probes.set_syscall_counting(on) {
+        if let Err(error) = self.holder.set_syscall_counting(on) {
             tracing::warn!(on, %error, "cannot switch the counting of system calls");
         }
     }

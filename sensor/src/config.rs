@@ -36,6 +36,8 @@ pub struct Config {
     pub join: Option<JoinToken>,
     /// Key, certificate and spool live here.
     pub state_dir: PathBuf,
+    /// Whom the worker becomes; nothing chooses `sakuramori`, or else nobody.
+    pub user: Option<String>,
     /// Overrides the kernel's host name.
     pub hostname: Option<String>,
     /// What is watched.
@@ -149,7 +151,14 @@ struct File {
     #[serde(default)]
     spool: SpoolSection,
     #[serde(default)]
+    guard: Guard,
+    #[serde(default)]
     log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Guard {
+    user: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -249,6 +258,7 @@ impl Config {
             brain_address: file.brain.address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
             join: None,
             state_dir: file.brain.state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            user: file.guard.user,
             hostname: file.brain.hostname,
             scope: Scope { cgroup: file.scope.cgroup, netns: file.scope.netns },
             interfaces: file.collect.interfaces,

@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aya::{
-    Ebpf,
-    maps::{Map, MapData, MapError, PerCpuArray},
-};
+use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats},
@@ -20,13 +17,15 @@ use sensor_abi::{
 use tracing::error;
 
 use self::{coarse::Coarse, rings::Rings, twin::Twin};
-use crate::probe::ProbeError;
+use crate::probe::{Maps, ProbeError};
 
 mod coarse;
 mod record;
 mod rings;
 mod tally;
 mod twin;
+
+pub(crate) use self::rings::ProgramLog;
 
 /// An execution, with its paths put in order.
 #[derive(Clone, Debug)]
@@ -91,17 +90,17 @@ impl fmt::Debug for Drain {
 }
 
 impl Drain {
-    /// Takes the maps out of the loaded object.
-    pub(crate) fn take(programs: &mut Ebpf, kernel_log: bool) -> Result<Self, ProbeError> {
-        let generation = Arc::new(Mutex::new(typed(programs, "GENERATION")?));
+    /// Takes the maps that are read; `log` is read along with them, where there is one.
+    pub(crate) fn take(maps: &mut Maps, log: Option<ProgramLog>) -> Result<Self, ProbeError> {
+        let generation = Arc::new(Mutex::new(typed(maps, "GENERATION")?));
         Ok(Self {
-            flows: Twin::take(programs, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
-            syscalls: Twin::take(programs, ["SYSCALLS_EVEN", "SYSCALLS_ODD"], generation, 1)?,
-            coarse: Coarse::new(typed(programs, "FLOWS_COARSE")?),
-            faults: typed(programs, "FAULTS")?,
-            seen: typed(programs, "SEEN")?,
-            lost: typed(programs, "LOST")?,
-            rings: Rings::take(programs, kernel_log)?,
+            flows: Twin::take(maps, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
+            syscalls: Twin::take(maps, ["SYSCALLS_EVEN", "SYSCALLS_ODD"], generation, 1)?,
+            coarse: Coarse::new(typed(maps, "FLOWS_COARSE")?),
+            faults: typed(maps, "FAULTS")?,
+            seen: typed(maps, "SEEN")?,
+            lost: typed(maps, "LOST")?,
+            rings: Rings::take(maps, log)?,
         })
     }
 
@@ -166,11 +165,11 @@ where
     sums
 }
 
-/// Takes a map out of the object as the type that it must have.
-fn typed<M>(programs: &mut Ebpf, name: &'static str) -> Result<M, ProbeError>
+/// Takes a map out as the type that it must have.
+fn typed<M>(maps: &mut Maps, name: &'static str) -> Result<M, ProbeError>
 where
     M: TryFrom<Map, Error = MapError>,
 {
-    let map = programs.take_map(name).ok_or(ProbeError::Map(name))?;
+    let map = maps.take_map(name).ok_or(ProbeError::Map(name))?;
     M::try_from(map).map_err(|error| ProbeError::MapUnusable { name, why: error.to_string() })
 }

@@ -5,6 +5,7 @@ use wire::record::Coverage;
 
 use crate::batch::CoverageText;
 use crate::clock::{self, ClockPair};
+use crate::holder::Status;
 use crate::host;
 use crate::ledger::Ledger;
 use crate::probe::HookReport;
@@ -37,34 +38,34 @@ impl Health {
         }
     }
 
-    /// Ends the span and tells of it.
+    /// Ends the span and tells of it. `status` is what the programs' holder says; when that is
+    /// another process, its cost counts too.
     pub fn coverage(
         &mut self,
         now: ClockPair,
-        hooks: &[HookReport],
+        status: Status,
         ledger: &mut Ledger,
     ) -> CoverageText {
-        let cpu_ns = clock::cpu_ns();
+        let cpu_ns = clock::cpu_ns() + status.cpu_ns;
         let figures = Coverage {
             start_ns: self.start.unix_ns,
             end_ns: now.unix_ns,
             drain_lag_ns: self.lag_us.as_ref().map_or(0, |lag| lag.max() * 1000),
             cpu_ns: cpu_ns.saturating_sub(self.cpu_ns),
-            memory_bytes: host::resident_bytes(),
+            memory_bytes: host::resident_bytes() + status.memory_bytes,
             ..Coverage::default()
         };
         (self.start, self.cpu_ns) = (now, cpu_ns);
         self.lag_us.iter_mut().for_each(Histogram::reset);
-        CoverageText {
-            figures,
-            hooks: hooks.iter().map(hook).collect(),
-            ledger: ledger.report(),
-            maps: Vec::new(),
-        }
+        CoverageText { figures, hooks: status.hooks, ledger: ledger.report(), maps: Vec::new() }
     }
 }
 
-fn hook(report: &HookReport) -> [String; 3] {
+/// A hook's name, how it is attached (empty when it is not), and why, as coverage tells them.
+pub type HookText = [String; 3];
+
+/// Puts what became of a hook into coverage's words.
+pub fn hook(report: &HookReport) -> HookText {
     let attached = match is_needless(report) {
         true => "not needed".to_owned(),
         false => report.attached.clone().unwrap_or_default(),
@@ -117,12 +118,14 @@ mod tests {
         ledger.kernel(seen, &[0; Loss::SLOTS]);
         health.lag(3_000_000);
         let now = ClockPair { boot_ns: 2, unix_ns: 20 };
-        let first = health.coverage(now, &[report(Some("tracepoint x"))], &mut ledger);
+        let status =
+            |attached| Status { hooks: vec![hook(&report(attached))], ..Status::default() };
+        let first = health.coverage(now, status(Some("tracepoint x")), &mut ledger);
         assert_eq!((first.figures.start_ns, first.figures.end_ns), (10, 20));
         assert!(first.figures.drain_lag_ns >= 2_900_000 && first.figures.memory_bytes > 0);
         assert_eq!(first.ledger, [("exec", "seen", 4)]);
         assert_eq!(first.hooks, [["module", "tracepoint x", "no kprobes"].map(str::to_owned)]);
-        let second = health.coverage(now, &[report(None)], &mut ledger);
+        let second = health.coverage(now, status(None), &mut ledger);
         assert_eq!((second.figures.start_ns, second.figures.drain_lag_ns), (20, 0));
         assert!(second.ledger.is_empty());
         assert_eq!(second.hooks[0][2], "permission denied; lost: module loads");

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod log;
 
+pub mod loader;
 pub mod privileged;
 pub mod sandbox;
 
@@ -24,6 +25,7 @@ pub mod drain;
 
 pub mod collect;
 pub mod duty;
+pub mod holder;
 
 pub mod cgroup;
 pub mod owner;

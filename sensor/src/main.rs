@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 use sensor::cli::{Cli, Command};
 use sensor::config::Config;
-use sensor::{app, doctor, log, memory, watch};
+use sensor::{doctor, loader, log, memory, watch};
 
 /// Exit code of a wrong command line or configuration.
 const WRONG_USE: u8 = 2;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command, config: Config) -> Result<ExitCode> {
     match command {
-        Command::Run(_) => app::run(config).map(|()| ExitCode::SUCCESS),
+        Command::Run(_) => loader::run(config),
         Command::Doctor { json, .. } => doctor::run(&config, json),
         Command::Watch { json, .. } => watch::run(&config, json).map(|()| ExitCode::SUCCESS),
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),

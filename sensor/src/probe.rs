@@ -2,17 +2,22 @@
 //!
 //! Only `probe` and `drain` name aya.
 
-use std::path::PathBuf;
+use std::{os::fd::OwnedFd, path::PathBuf};
 
 use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
 use sensor_abi::parse::headers::Way;
 use thiserror::Error;
 
-use crate::{drain::Drain, netns::NetnsError};
+pub use self::maps::Maps;
+use crate::{
+    drain::{Drain, ProgramLog},
+    netns::NetnsError,
+};
 
 mod attach;
 mod inject;
 mod interfaces;
+mod maps;
 mod memory;
 mod object;
 mod offsets;
@@ -183,6 +188,14 @@ pub enum ProbeError {
         /// Why.
         why: String,
     },
+    /// What was handed over is not a map.
+    #[error("map {name} cannot be handed over: {why}")]
+    MapForeign {
+        /// The map.
+        name: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// Whether the kernel programs are inside this binary.
@@ -196,6 +209,7 @@ pub struct Probes {
     map_bytes: Vec<(String, u64)>,
     namespace: Option<PathBuf>,
     kernel_log: bool,
+    log: Option<ProgramLog>,
     /// Whether the program that counts system calls was loaded.
     countable: bool,
     syscalls: Option<RawTracePointLinkId>,
@@ -205,6 +219,7 @@ impl Probes {
     /// Loads and attaches every hook that this kernel allows.
     pub fn load(settings: &Settings) -> Result<Self, ProbeError> {
         let mut programs = object::load(settings)?;
+        maps::set_selves(&mut programs, [std::process::id(), 0])?;
         let kernel = attach::Kernel::new(&settings.avoid);
         let mut report: Vec<HookReport> =
             table::hooks().map(|hook| attach::hook(&mut programs, hook, &kernel)).collect();
@@ -219,6 +234,7 @@ impl Probes {
             report,
             namespace: settings.scope.netns.clone(),
             kernel_log: settings.kernel_log,
+            log: None,
             countable,
             syscalls: None,
         };
@@ -269,9 +285,36 @@ impl Probes {
         inject::packet(&mut self.programs, way, packet)
     }
 
-    /// Takes the maps to read from; works once.
+    /// Opens the maps to read from. Only one drain may be read at a time.
     pub fn drain(&mut self) -> Result<Drain, ProbeError> {
-        Drain::take(&mut self.programs, self.kernel_log)
+        let mut maps = Maps::from_descriptors(self.descriptors()?)?;
+        Drain::take(&mut maps, self.take_log())
+    }
+
+    /// Sets the sensor's own processes, whose events are not reported.
+    pub fn exclude(&mut self, processes: [u32; 2]) -> Result<(), ProbeError> {
+        maps::set_selves(&mut self.programs, processes)
+    }
+
+    /// Does what is due now and then beside the reading of the maps.
+    pub fn tend(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    /// Returns a descriptor of each map, for a process that reads them without any privilege.
+    pub fn descriptors(&self) -> Result<Vec<(String, OwnedFd)>, ProbeError> {
+        maps::descriptors(&self.programs)
+    }
+
+    /// Reads the programs' log here, for a process that has handed its maps over.
+    pub fn keep_log(&mut self) {
+        self.log = self.take_log();
+    }
+
+    fn take_log(&mut self) -> Option<ProgramLog> {
+        self.kernel_log.then(|| ProgramLog::take(&mut self.programs)).flatten()
     }
 }
 

@@ -30,8 +30,9 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
     let host = Host::read(None);
     let start = start_offset(None, &host.boot_id);
     let mut collector = Collector::start(&config.probe_settings(), app::scope_path(config))?;
-    let attached = collector.hooks().iter().filter(|hook| hook.attached.is_some()).count();
-    let hooks = collector.hooks().len();
+    let hooks = collector.status().hooks;
+    let attached = hooks.iter().filter(|[_, attached, _]| !attached.is_empty()).count();
+    let hooks = hooks.len();
     eprintln!("{attached} of {hooks} hooks attached; Ctrl-C ends");
     let ledger = RefCell::new(Ledger::default());
     let mut polls = interval(POLL_INTERVAL);

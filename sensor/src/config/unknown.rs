@@ -10,6 +10,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("scope", &["cgroup", "netns"]),
     ("collect", &["interfaces", "tick_ms", "syscalls", "xdp", "avoid", "variables"]),
     ("spool", &["max_bytes"]),
+    ("guard", &["user"]),
     ("log", &["level", "format"]),
 ];
 

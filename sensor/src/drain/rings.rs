@@ -1,8 +1,11 @@
 //! The rings of records, and the programs' own log.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use aya::{
@@ -13,7 +16,7 @@ use aya_log::EbpfLogger;
 use tracing::{debug, warn};
 
 use super::{Drained, Record, record::Decoder, typed};
-use crate::probe::ProbeError;
+use crate::probe::{Maps, ProbeError};
 
 /// Records read in one call. A storm that fills the rings as fast as they are read must not keep
 /// the sensor from everything else; the rest is read by the next call.
@@ -23,28 +26,20 @@ pub(super) struct Rings {
     /// The urgent one first.
     rings: [RingBuf<MapData>; 4],
     decoder: Decoder,
-    log: Option<EbpfLogger<ToTracing>>,
-    logged: Arc<AtomicU64>,
+    log: Option<ProgramLog>,
 }
 
 impl Rings {
-    pub(super) fn take(programs: &mut Ebpf, kernel_log: bool) -> Result<Self, ProbeError> {
-        let logged = Arc::<AtomicU64>::default();
-        let logger = ToTracing { lines: Arc::clone(&logged) };
-        let log = kernel_log.then(|| EbpfLogger::init_with_logger(programs, logger));
-        let log = log.and_then(|log| {
-            log.inspect_err(|error| warn!(%error, "the programs' log cannot be read")).ok()
-        });
+    pub(super) fn take(maps: &mut Maps, log: Option<ProgramLog>) -> Result<Self, ProbeError> {
         Ok(Self {
             rings: [
-                typed(programs, "SECURITY")?,
-                typed(programs, "PROCESS")?,
-                typed(programs, "FILE")?,
-                typed(programs, "PAYLOAD")?,
+                typed(maps, "SECURITY")?,
+                typed(maps, "PROCESS")?,
+                typed(maps, "FILE")?,
+                typed(maps, "PAYLOAD")?,
             ],
             decoder: Decoder::new(),
             log,
-            logged,
         })
     }
 
@@ -65,11 +60,38 @@ impl Rings {
                 }
             }
         }
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-        drained.diagnostics = self.logged.swap(0, Relaxed);
+        drained.diagnostics = self.log.as_mut().map_or(0, ProgramLog::flush);
         drained
+    }
+}
+
+/// The programs' own diagnostics, read where the programs were loaded.
+pub(crate) struct ProgramLog {
+    log: EbpfLogger<ToTracing>,
+    logged: Arc<AtomicU64>,
+}
+
+impl ProgramLog {
+    /// Takes the log of the programs; nothing, with a warning, when it cannot be read.
+    pub(crate) fn take(programs: &mut Ebpf) -> Option<Self> {
+        let logged = Arc::<AtomicU64>::default();
+        let logger = ToTracing { lines: Arc::clone(&logged) };
+        let log = EbpfLogger::init_with_logger(programs, logger)
+            .inspect_err(|error| warn!(%error, "the programs' log cannot be read"))
+            .ok()?;
+        Some(Self { log, logged })
+    }
+
+    /// Hands what is there to the sensor's log, and returns how many lines it was.
+    pub(crate) fn flush(&mut self) -> u64 {
+        self.log.flush();
+        self.logged.swap(0, Relaxed)
+    }
+}
+
+impl fmt::Debug for ProgramLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgramLog").finish_non_exhaustive()
     }
 }
 

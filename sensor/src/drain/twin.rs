@@ -8,7 +8,6 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
     maps::{Array, Map, MapData},
     util::nr_cpus,
 };
@@ -16,7 +15,7 @@ use nix::libc;
 use tracing::error;
 use zerocopy::{FromBytes, Immutable};
 
-use crate::probe::ProbeError;
+use crate::probe::{Maps, ProbeError};
 
 /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`, since 5.6.
 const LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
@@ -67,7 +66,7 @@ where
     V: FromBytes + Immutable,
 {
     pub(super) fn take(
-        programs: &mut Ebpf,
+        maps: &mut Maps,
         [even, odd]: [&'static str; 2],
         generation: Generation,
         slot: u32,
@@ -76,11 +75,18 @@ where
             name: even,
             why: format!("the number of CPUs is unknown: {error}"),
         })?;
+        // A process that read before this one may have left it at either; what that one had not
+        // read of the other table yet is read with what the programs add to it.
+        let written = generation.lock().unwrap_or_else(PoisonError::into_inner).get(&slot, 0);
+        let written = written.map_err(|error| ProbeError::MapUnusable {
+            name: "GENERATION",
+            why: error.to_string(),
+        })?;
         Ok(Self {
-            tables: [table(programs, even)?, table(programs, odd)?],
+            tables: [table(maps, even)?, table(maps, odd)?],
             generation,
             slot,
-            written: 0,
+            written,
             barrier: offers_grace_period(),
             cpus,
             keys: Vec::new(),
@@ -196,8 +202,8 @@ where
     }
 }
 
-fn table(programs: &mut Ebpf, name: &'static str) -> Result<MapData, ProbeError> {
-    match programs.take_map(name) {
+fn table(maps: &mut Maps, name: &'static str) -> Result<MapData, ProbeError> {
+    match maps.take_map(name) {
         Some(Map::PerCpuHashMap(data)) => Ok(data),
         Some(_) => Err(ProbeError::MapUnusable { name, why: "it is no per-CPU hash".to_owned() }),
         None => Err(ProbeError::Map(name)),

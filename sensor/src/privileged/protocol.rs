@@ -14,8 +14,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Load and attach if that has not happened, then the names and descriptors of all maps.
 pub const START: u32 = 1;
-/// Every hook as coverage tells it, as JSON.
-pub const HOOKS: u32 = 2;
+/// Every hook as coverage tells it and the loader's own figures, as JSON.
+pub const STATUS: u32 = 2;
 /// Count system calls from now on (1) or no longer (0).
 pub const COUNT_SYSCALLS: u32 = 3;
 /// A file of a process.

@@ -21,13 +21,15 @@ pub(super) fn of_maps(programs: &Ebpf) -> Vec<(String, u64)> {
 }
 
 /// The kinds of map that the object has.
-fn data(map: &Map) -> Option<&MapData> {
+pub(super) fn data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
         | Map::HashMap(data)
+        | Map::LpmTrie(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
+        | Map::PerCpuLruHashMap(data)
         | Map::RingBuf(data) => Some(data),
         _ => None,
     }

@@ -61,7 +61,7 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
         scope_cgroup_id: id,
         scope_cgroup_level: level,
         scope_netns: scope.netns.as_deref().map(netns::inode).transpose()?.unwrap_or(0),
-        self_tgid: std::process::id(),
+        reserved: 0,
         exit_says_group_dead: u32::from(layout.exit_says_group_dead),
         variables: variables(&settings.variables),
         offsets: layout.offsets,

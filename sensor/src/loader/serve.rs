@@ -1,0 +1,129 @@
+//! Answers the worker's questions. Whatever they name is checked here: the worker may be an
+//! intruder's by now.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::Loader;
+use crate::holder::Status;
+use crate::privileged::protocol::{self, Answer, Refusal, Request};
+use crate::privileged::{self, ProcFile, ProcLink};
+use crate::probe::Probes;
+use crate::{clock, health, host, systemd};
+
+impl Loader {
+    /// Receives one request and answers it.
+    pub(super) fn serve_one(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        let Some(request) = protocol::receive_request(worker.socket.as_fd()) else { return };
+        worker.heard = Instant::now();
+        let answer = self.answer(&request);
+        let Some(worker) = &self.worker else { return };
+        let sent = protocol::send_answer(worker.socket.as_fd(), request.number, &answer);
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the worker is gone before its answer");
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        let pid = request.subject;
+        match request.kind {
+            protocol::START => self.hand_over(),
+            protocol::STATUS => self.status(),
+            protocol::COUNT_SYSCALLS => self.count_syscalls(request.subject != 0),
+            protocol::READ => {
+                let file = one_of(ProcFile::ALL, request.which)?;
+                Ok(bytes(privileged::read_here(pid, file)?))
+            }
+            protocol::LINK => {
+                let link = one_of(ProcLink::ALL, request.which)?;
+                Ok(bytes(privileged::link_here(pid, link)?))
+            }
+            protocol::OPEN_EXE => {
+                let opened = privileged::open_exe_here(pid)?;
+                Ok(Answer { descriptors: vec![opened.into()], ..Answer::default() })
+            }
+            protocol::SOCKETS => {
+                let inodes = privileged::sockets_here(pid)?;
+                Ok(bytes(inodes.into_iter().flat_map(u64::to_ne_bytes).collect()))
+            }
+            protocol::READY => {
+                self.told.ready = true;
+                self.worker.iter_mut().for_each(|worker| worker.ready = true);
+                systemd::notify("READY=1");
+                Ok(Answer::default())
+            }
+            protocol::ALIVE => {
+                systemd::notify("WATCHDOG=1");
+                Ok(Answer::default())
+            }
+            protocol::STOPPING => {
+                if self.stop_until.is_some() {
+                    systemd::notify("STOPPING=1");
+                }
+                Ok(Answer::default())
+            }
+            _ => Err(io::Error::from_raw_os_error(libc::EINVAL).into()),
+        }
+    }
+
+    /// Loads the programs when none are, and hands over their maps.
+    fn hand_over(&mut self) -> Result<Answer, Refusal> {
+        if self.probes.is_none() {
+            let mut probes = Probes::load(&self.config.probe_settings()).map_err(in_words)?;
+            probes.keep_log();
+            self.probes = Some(probes);
+            self.exclude_own();
+        }
+        let probes = self.probes.as_ref().ok_or_else(not_loaded)?;
+        let (names, descriptors): (Vec<_>, Vec<_>) =
+            probes.descriptors().map_err(in_words)?.into_iter().unzip();
+        Ok(Answer { bytes: names.join("\n").into_bytes(), descriptors })
+    }
+
+    fn status(&self) -> Result<Answer, Refusal> {
+        let probes = self.probes.as_ref().ok_or_else(not_loaded)?;
+        let mut hooks: Vec<_> = probes.report().iter().map(health::hook).collect();
+        hooks.push(self.worker_text());
+        let status =
+            Status { hooks, cpu_ns: clock::cpu_ns(), memory_bytes: host::resident_bytes() };
+        serde_json::to_vec(&status).map(bytes).map_err(in_words)
+    }
+
+    /// Tells in coverage how often the worker was ended or stopped, and by what.
+    fn worker_text(&self) -> health::HookText {
+        let told = &self.told;
+        let reason = match (told.restarts, told.stopped) {
+            (0, 0) => String::new(),
+            (restarts, stopped) => format!(
+                "started again {restarts} times, stopped {stopped} times; latest: {}",
+                told.latest
+            ),
+        };
+        ["worker".to_owned(), "running".to_owned(), reason]
+    }
+
+    fn count_syscalls(&mut self, on: bool) -> Result<Answer, Refusal> {
+        let probes = self.probes.as_mut().ok_or_else(not_loaded)?;
+        probes.set_syscall_counting(on).map_err(in_words)?;
+        Ok(Answer::default())
+    }
+}
+
+fn bytes(bytes: Vec<u8>) -> Answer {
+    Answer { bytes, ..Answer::default() }
+}
+
+fn one_of<T: Copy>(all: &[T], number: u32) -> io::Result<T> {
+    let found = all.get(number as usize).copied();
+    found.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+fn in_words(error: impl ToString) -> Refusal {
+    Refusal { errno: libc::EIO, text: error.to_string() }
+}
+
+fn not_loaded() -> Refusal {
+    in_words("no programs are loaded")
+}

@@ -1,0 +1,63 @@
+//! Maps by name, whichever process loaded the programs.
+
+use std::{collections::BTreeMap, os::fd::OwnedFd};
+
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData},
+};
+
+use super::{ProbeError, memory};
+
+/// Handles of all maps of the programs.
+#[derive(Debug, Default)]
+pub struct Maps {
+    by_name: BTreeMap<String, Map>,
+}
+
+impl Maps {
+    /// Makes handles of descriptors, which may come from another process.
+    pub fn from_descriptors<N: Into<String>>(
+        descriptors: impl IntoIterator<Item = (N, OwnedFd)>,
+    ) -> Result<Self, ProbeError> {
+        let open = |(name, descriptor): (N, OwnedFd)| {
+            let name = name.into();
+            let map = MapData::from_fd(descriptor).and_then(Map::from_map_data);
+            match map {
+                Ok(map) => Ok((name, map)),
+                Err(error) => Err(ProbeError::MapForeign { name, why: error.to_string() }),
+            }
+        };
+        let by_name = descriptors.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { by_name })
+    }
+
+    /// Takes a map out.
+    pub(crate) fn take_map(&mut self, name: &str) -> Option<Map> {
+        self.by_name.remove(name)
+    }
+}
+
+/// The section of the object that holds the sensor's own process ids.
+const SELVES: &str = ".data.selves";
+
+/// Sets the processes whose events the programs leave out.
+pub(super) fn set_selves(programs: &mut Ebpf, processes: [u32; 2]) -> Result<(), ProbeError> {
+    let unusable =
+        |error: &dyn ToString| ProbeError::MapUnusable { name: SELVES, why: error.to_string() };
+    let map = programs.map_mut(SELVES).ok_or(ProbeError::Map(SELVES))?;
+    let mut selves = Array::<_, [u32; 2]>::try_from(map).map_err(|error| unusable(&error))?;
+    selves.set(0, processes, 0).map_err(|error| unusable(&error))
+}
+
+/// Returns a descriptor of each map that user space may use.
+pub(super) fn descriptors(programs: &Ebpf) -> Result<Vec<(String, OwnedFd)>, ProbeError> {
+    let open = |(name, data): (&str, &MapData)| {
+        let descriptor = std::os::fd::AsFd::as_fd(data.fd()).try_clone_to_owned();
+        descriptor.map(|descriptor| (name.to_owned(), descriptor)).map_err(|error| {
+            ProbeError::MapForeign { name: name.to_owned(), why: error.to_string() }
+        })
+    };
+    let maps = programs.maps().filter_map(|(name, map)| Some((name, memory::data(map)?)));
+    maps.map(open).collect()
+}
