@@ -52,8 +52,6 @@ impl Worker {
                 Ok(Self { pid: child, socket: near, started: now, heard: now, ready: false })
             }
             ForkResult::Child => {
-                // Nothing of the loader's may be dropped here: it would detach the programs.
-                std::mem::forget(near);
                 let work = || work(config, account.cloned(), state, far, loader);
                 let code = match catch_unwind(AssertUnwindSafe(work)) {
                     Ok(Ok(())) => 0,
@@ -63,7 +61,9 @@ impl Worker {
                     }
                     Err(_) => PANICKED,
                 };
-                std::process::exit(code)
+                // SAFETY: ends this process without dropping anything of the loader's, which would
+                // detach the programs.
+                unsafe { libc::_exit(code) }
             }
         }
     }
