@@ -12,13 +12,17 @@ use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
     programs::{RawTracePointContext, TracePointContext},
 };
-use sensor_abi::{loss::Loss, record::Exec, seen::Signal};
+use sensor_abi::{
+    loss::Loss,
+    record::{Exec, kind},
+    seen::Signal,
+};
 
 use crate::{
     fault,
     kernel::{bounded, current_task},
     maps::{SCRATCH, SECURITY, Scratch},
-    ring, scope,
+    ring, scope, throttle,
 };
 
 /// Preferred: needs no tracefs, and names the script.
@@ -43,6 +47,10 @@ fn try_exec(bprm: u64) {
         return;
     }
     fault::seen(Signal::Exec);
+    let header = scope::header(kind::EXEC);
+    if !throttle::exec(&header) {
+        return;
+    }
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         fault::lost(Signal::Exec, Loss::ScratchMissing);
         return;
@@ -52,8 +60,9 @@ fn try_exec(bprm: u64) {
     // SAFETY: this CPU's slot, larger than the record; the hook runs with preemption off and never
     // in an interrupt, so nothing else writes it now.
     unsafe {
-        identity::fill(exec, task);
+        (*exec).header = header;
         (*exec).flags = 0;
+        identity::fill(exec, task);
     }
     room::begin(scratch);
     image::fill(scratch, task);

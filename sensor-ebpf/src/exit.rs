@@ -11,7 +11,6 @@ use aya_ebpf::{
     programs::{RawTracePointContext, TracePointContext},
 };
 use sensor_abi::{
-    fault::Fault,
     record::{Exit, Header, kind},
     seen::Signal,
 };
@@ -20,7 +19,7 @@ use crate::{
     fault,
     kernel::{current_task, field, known, setting},
     maps::{PROCESS, REPORTED},
-    ring, scope,
+    ring, scope, throttle,
 };
 
 /// match-proto: sched_process_exit(task, group_dead), before 6.16 sched_process_exit(task)
@@ -50,6 +49,9 @@ fn try_exit(last: bool) {
         return;
     }
     fault::seen(Signal::Exit);
+    if !throttle::exit(&header) {
+        return;
+    }
     let signal = field!(task, task_signal => u64);
     let record = Exit { header, code: field!(signal, signal_group_exit_code => u32), reserved: 0 };
     ring::submit::<Exit, _, _>(&PROCESS, Signal::Exit, record);

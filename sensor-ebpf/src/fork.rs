@@ -1,15 +1,12 @@
 //! Processes created. Threads are not reported.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_boot_ns, macros::raw_tracepoint, programs::RawTracePointContext,
-};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_abi::{
-    fault::Fault,
     record::{Fork, Header, kind},
     seen::Signal,
 };
 
-use crate::{fault, kernel::field, maps::PROCESS, ring, scope};
+use crate::{fault, kernel::field, maps::PROCESS, ring, scope, throttle};
 
 /// Raw, because the plain tracepoint gives only numbers, and its child may be a thread.
 /// match-proto: sched_process_fork(parent, child)
@@ -28,20 +25,21 @@ fn try_fork(child: u64) {
         return;
     }
     fault::seen(Signal::Fork);
-    let parent = field!(child, task_real_parent => u64);
     let creator = scope::header(kind::FORK);
+    if !throttle::fork(&creator) {
+        return;
+    }
     let record = Fork {
         // The creator's user and cgroup are the child's, which has not run yet.
         header: Header {
             tgid,
             tid,
             start_ns: field!(child, task_start_boottime => u64),
-            // SAFETY: the helper has no preconditions.
-            time_ns: unsafe { bpf_ktime_get_boot_ns() },
             ..creator
         },
-        parent_start_ns: scope::process_start(parent),
-        parent_tgid: field!(parent, task_tgid => u32),
+        // Not the child's parent, which with `CLONE_PARENT` is somebody else.
+        parent_start_ns: creator.start_ns,
+        parent_tgid: creator.tgid,
         reserved: 0,
     };
     ring::submit::<Fork, _, _>(&PROCESS, Signal::Fork, record);

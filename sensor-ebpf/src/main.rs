@@ -18,6 +18,7 @@ mod scope;
 mod socket;
 mod stdio;
 mod syscall;
+mod throttle;
 
 /// The kernel requires a GPL-compatible licence for the helpers that trace and read kernel memory.
 #[unsafe(no_mangle)]

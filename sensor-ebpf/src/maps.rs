@@ -17,6 +17,8 @@ use sensor_abi::{
     syscall::SyscallKey,
 };
 
+use crate::throttle;
+
 /// Flows that one drain interval may have before the rest is counted coarsely.
 const FLOWS_MAX: usize = 16_384;
 /// Pairs of process and system call in one drain interval.
@@ -35,6 +37,9 @@ const FILE_BYTES: usize = 1 << 20;
 const PAYLOAD_BYTES: usize = 1 << 20;
 /// Process groups whose exit was reported lately, on kernels that do not say which thread is last.
 const REPORTED_MAX: usize = 1_024;
+
+/// cgroups whose allowance is known. One that was evicted starts with a whole one.
+const ALLOWANCES_MAX: usize = 4_096;
 
 /// The process that a socket belongs to.
 #[repr(C)]
@@ -121,6 +126,10 @@ pub static LISTENERS: HashMap<ListenKey, Owner, LISTENERS_MAX> = HashMap::new();
 /// Start time and id of process groups whose exit was reported. Only programs use it; evicts.
 #[btf_map]
 pub static REPORTED: LruHashMap<[u64; 2], u32, REPORTED_MAX> = LruHashMap::new();
+
+/// Until when each cgroup has used up what it may report, by its id. Only programs use it; evicts.
+#[btf_map]
+pub static ALLOWANCES: LruHashMap<u64, [u64; throttle::LIMITS], ALLOWANCES_MAX> = LruHashMap::new();
 
 /// Exec records under construction, one per CPU. Only programs use it.
 #[btf_map]

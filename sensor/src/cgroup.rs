@@ -1,4 +1,4 @@
-//! cgroup ids → paths, and the container that a path belongs to.
+//! cgroup ids → paths, and the container and pod that a path belongs to.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -6,6 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use crate::container;
+use crate::pod::{self, Pods};
+use crate::privileged::{self, ProcFile};
 
 /// Paths remembered. A host with more cgroups forgets all of them once full, and learns them again.
 const CACHED_MAX: usize = 8192;
@@ -15,8 +19,6 @@ const WALKED_MAX: usize = 16_384;
 const DEPTH_MAX: usize = 16;
 /// Time between two walks; an id that is still unknown stays so until then.
 const WALK_INTERVAL_NS: u64 = 5_000_000_000;
-/// Length of the hexadecimal ids that container engines give.
-const CONTAINER_ID_LEN: usize = 64;
 
 /// A cgroup as records name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,28 +27,56 @@ pub struct Cgroup {
     pub path: Rc<[u8]>,
     /// Id of the container, empty outside containers.
     pub container: Rc<[u8]>,
-}
-
-impl Cgroup {
-    /// Builds the cgroup of a path.
-    pub fn of_path(path: &[u8]) -> Self {
-        Self { path: path.into(), container: container_id(path).unwrap_or_default().into() }
-    }
+    /// Kubernetes namespace and pod, or the pod's uid; empty outside pods.
+    pub pod: Rc<[u8]>,
 }
 
 /// Remembers the path of each cgroup v2 id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cgroups {
     mount: Option<PathBuf>,
     by_id: HashMap<u64, Cgroup>,
     walked_ns: Option<u64>,
+    pods: Pods,
+    /// Whether engines may keep containers in hierarchies of version 1.
+    has_legacy: bool,
 }
 
 impl Cgroups {
     /// Finds the mount point of the cgroup v2 hierarchy.
     pub fn new() -> Self {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        Self { mount: cgroup2_mount(&mounts), ..Self::default() }
+        Self {
+            mount: cgroup2_mount(&mounts),
+            by_id: HashMap::new(),
+            walked_ns: None,
+            pods: Pods::new(pod::FOLDER),
+            has_legacy: mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup")),
+        }
+    }
+
+    /// Returns the cgroup of a path.
+    pub fn of_path(&mut self, path: &[u8], now_ns: u64) -> Cgroup {
+        let pod = container::pod_uid(path).map(|uid| self.pods.name(&uid, now_ns));
+        Cgroup {
+            path: path.into(),
+            container: container::container(path).unwrap_or_default().into(),
+            pod: pod.unwrap_or_default(),
+        }
+    }
+
+    /// Returns whether containers may be in hierarchies that cgroup ids do not tell of.
+    pub fn has_legacy(&self) -> bool {
+        self.has_legacy
+    }
+
+    /// Adds the container and pod of a task from hierarchies of version 1.
+    pub fn add_legacy(&mut self, cgroup: &mut Cgroup, pid: u32, now_ns: u64) {
+        let Ok(text) = privileged::read(pid, ProcFile::Cgroup) else { return };
+        if let Some(path) = legacy_path(&text) {
+            let legacy = self.of_path(path, now_ns);
+            (cgroup.container, cgroup.pod) = (legacy.container, legacy.pod);
+        }
     }
 
     /// Returns the cgroup of a task that was just seen: by id when known, else from its `/proc`
@@ -56,13 +86,13 @@ impl Cgroups {
             return known.clone();
         }
         if let Some(path) = self.path_of_task(id, pid) {
-            let cgroup = Cgroup::of_path(&path);
+            let cgroup = self.of_path(&path, now_ns);
             self.remember(id, cgroup.clone());
             return cgroup;
         }
         if self.walked_ns.is_none_or(|last| now_ns.saturating_sub(last) >= WALK_INTERVAL_NS) {
             self.walked_ns = Some(now_ns);
-            self.walk();
+            self.walk(now_ns);
         }
         self.by_id.get(&id).cloned().unwrap_or_default()
     }
@@ -77,7 +107,7 @@ impl Cgroups {
         (directory.metadata().ok()?.ino() == id).then(|| path.to_vec())
     }
 
-    fn walk(&mut self) {
+    fn walk(&mut self, now_ns: u64) {
         let Some(mount) = self.mount.clone() else { return };
         let mut waiting = vec![(mount.clone(), 0)];
         let mut walked = 0;
@@ -86,7 +116,8 @@ impl Cgroups {
             let Ok(metadata) = directory.metadata() else { continue };
             let relative = directory.strip_prefix(&mount).unwrap_or(Path::new(""));
             let path = [b"/", relative.as_os_str().as_bytes()].concat();
-            self.remember(metadata.ino(), Cgroup::of_path(&path));
+            let cgroup = self.of_path(&path, now_ns);
+            self.remember(metadata.ino(), cgroup);
             if depth == DEPTH_MAX || walked + waiting.len() >= WALKED_MAX {
                 continue;
             }
@@ -109,6 +140,16 @@ pub fn unified_path(text: &[u8]) -> Option<&[u8]> {
     text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"0::"))
 }
 
+/// Returns the first path of a hierarchy of version 1 that names a container.
+pub fn legacy_path(text: &[u8]) -> Option<&[u8]> {
+    let paths = text.split(|&b| b == b'\n').filter_map(|line| {
+        let mut parts = line.splitn(3, |&b| b == b':').skip(1);
+        let controllers = parts.next()?;
+        parts.next().filter(|_| !controllers.is_empty())
+    });
+    paths.into_iter().find(|path| container::container(path).is_some())
+}
+
 /// Returns where cgroup v2 is mounted, from the text of `/proc/self/mounts`.
 pub fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
@@ -127,58 +168,9 @@ pub fn path_below_mount(directory: &Path) -> Option<Vec<u8>> {
     Some(if relative.is_empty() { Vec::new() } else { [b"/", relative].concat() })
 }
 
-/// Returns the innermost container's id in a cgroup path, as docker, containerd, CRI-O and podman
-/// write it: `/docker/ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `…:cri-containerd:ID`,
-/// `crio-ID`, `libpod-ID.scope/container`, or a bare id below `kubepods`.
-pub fn container_id(path: &[u8]) -> Option<&[u8]> {
-    path.split(|&b| b == b'/').rev().find_map(|component| {
-        let name = component.strip_suffix(b".scope").unwrap_or(component);
-        // A container's monitor runs on the host, in a group that is named after the container.
-        if name.windows(7).any(|w| w == b"conmon-") {
-            return None;
-        }
-        let at = name.iter().rposition(|&b| b == b'-' || b == b':').map_or(0, |at| at + 1);
-        let id = &name[at..];
-        (id.len() == CONTAINER_ID_LEN && id.iter().all(u8::is_ascii_hexdigit)).then_some(id)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn container_ids_are_found_as_each_engine_writes_them() {
-        let id = "0123456789abcdef".repeat(4);
-        let paths = [
-            format!("/docker/{id}"),
-            format!("/system.slice/docker-{id}.scope"),
-            format!("/kubepods.slice/kubepods-burstable.slice/cri-containerd-{id}.scope"),
-            format!("/kubepods/besteffort/pod12/{id}"),
-            format!("/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:{id}"),
-            format!("/kubepods.slice/kubepods-pod1.slice/crio-{id}"),
-            format!("/machine.slice/libpod-{id}.scope/container"),
-            format!("/docker/{}/docker/{id}", "f".repeat(64)),
-        ];
-        for path in paths {
-            assert_eq!(container_id(path.as_bytes()), Some(id.as_bytes()), "{path}");
-        }
-    }
-
-    #[test]
-    fn other_groups_have_no_container() {
-        let id = "0123456789abcdef".repeat(4);
-        let paths = [
-            "/".to_owned(),
-            "/system.slice/ssh.service".to_owned(),
-            format!("/machine.slice/libpod-conmon-{id}.scope"),
-            format!("/user.slice/{}", &id[1..]),
-            format!("/user.slice/{}g", &id[1..]),
-        ];
-        for path in paths {
-            assert_eq!(container_id(path.as_bytes()), None, "{path}");
-        }
-    }
 
     #[test]
     fn the_unified_line_and_mount_are_found_on_a_hybrid_host() {
@@ -187,6 +179,15 @@ mod tests {
         let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         assert_eq!(cgroup2_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+    }
+
+    #[test]
+    fn a_container_of_version_1_is_found() {
+        let id = "0123456789abcdef".repeat(4);
+        let text = format!("12:pids:/\n4:memory,cpu:/docker/{id}\n0::/docker/{id}/x\n");
+        assert_eq!(legacy_path(text.as_bytes()), Some(format!("/docker/{id}").as_bytes()));
+        assert_eq!(legacy_path(format!("0::/docker/{id}\n").as_bytes()), None);
+        assert_eq!(legacy_path(b"4:memory:/x\n\n:"), None);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::track::Tracker;
 
 /// A record is in its ring at most so long after its time was taken.
 const SETTLE_NS: u64 = 2_000_000;
+/// How long an execution waits for the hash of its file, and with it what happened after: long
+/// enough to hash a usual program, too short to be noticed beside the time between two polls.
+const HASH_WAIT_NS: u64 = 100_000_000;
 /// Events for which room is kept between polls.
 const HELD_KEPT: usize = 256;
 
@@ -51,6 +54,7 @@ impl Collector {
 
     fn new(holder: Holder, drain: Drain, settings: &Settings, scope: Vec<u8>) -> Self {
         let mut tracker = Tracker::new(scope);
+        tracker.tell_more(&settings.variables);
         let now = ClockPair::now();
         tracker.seed(settings.scope.netns.as_deref(), now.boot_ns);
         let duty = Duty::new(settings.syscalls);
@@ -109,11 +113,12 @@ impl Collector {
     }
 
     fn read(&mut self, ledger: &RefCell<Ledger>, clock: ClockPair) {
-        let Self { drain, held, .. } = self;
+        let Self { drain, held, tracker, .. } = self;
         let mut unknown = 0;
         let drained = drain.records(&mut |record| match convert::event(&record, clock) {
             Some(event) => {
                 ledger.borrow_mut().read(event.signal, 1);
+                tracker.ahead(&event);
                 held.push(event);
             }
             None => unknown += 1,
@@ -130,8 +135,17 @@ impl Collector {
         until_ns: u64,
         on: &mut dyn FnMut(Observation),
     ) {
+        self.tracker.take_hashes();
         self.held.sort_by_key(|event| event.head.time_ns);
-        let settled = self.held.partition_point(|event| event.head.time_ns <= until_ns);
+        let mut settled = self.held.partition_point(|event| event.head.time_ns <= until_ns);
+        let patient_ns = until_ns.saturating_sub(HASH_WAIT_NS);
+        let awaited =
+            |event: &Event| event.head.time_ns > patient_ns && self.tracker.is_awaited(event);
+        if until_ns != u64::MAX
+            && let Some(first) = self.held[..settled].iter().position(awaited)
+        {
+            settled = first;
+        }
         for event in self.held.drain(..settled) {
             let signal = event.signal;
             self.health.lag(clock::boot_ns().saturating_sub(event.head.time_ns));

@@ -3,7 +3,7 @@
 //! # Reading order
 //! The path of the data: [`probe`] attaches the programs, [`drain`] reads what they wrote,
 //! [`collect`] does so on time, [`track`] says who did it (from [`process`], [`owner`], [`cgroup`],
-//! [`user`]), [`convert`] turns the kernel's records into the wire's, [`batch`] cuts them,
+//! [`container`], [`pod`], [`user`], [`hash`]), [`convert`] turns the kernel's records into the wire's, [`batch`] cuts them,
 //! [`spool`] keeps them, [`uplink`] sends them. [`ledger`] and [`health`] count along the way.
 //! [`app`] builds all of it; [`doctor`] and [`watch`] are the other commands.
 #![deny(missing_docs)]
@@ -28,7 +28,10 @@ pub mod duty;
 pub mod holder;
 
 pub mod cgroup;
+pub mod container;
+pub mod hash;
 pub mod owner;
+pub mod pod;
 pub mod process;
 pub mod procfs;
 pub mod sockets;
@@ -50,7 +53,6 @@ pub mod join;
 pub mod uplink;
 
 pub mod clock;
-pub mod hash;
 pub mod health;
 pub mod host;
 pub mod ledger;

@@ -5,6 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use wire::limits::LINEAGE_MAX;
+use wire::record::process_flag;
+
+use crate::hash::{FileId, Known};
 
 /// Processes remembered, live and ended. A host with more loses the lineage of its oldest.
 const PROCESSES_MAX: usize = 16_384;
@@ -46,7 +49,7 @@ pub struct Process {
     pub key: Key,
     /// Who created it.
     pub parent: Option<Key>,
-    /// Executions seen of this process; tells its images apart.
+    /// Executions seen of this process, and hashes that came late; tells its images apart.
     pub image: u32,
     /// Path of the executable.
     pub exe: Rc<[u8]>,
@@ -97,6 +100,16 @@ pub struct Process {
 }
 
 impl Process {
+    /// Sets the executable's hash, or says why there is none.
+    pub fn set_hash(&mut self, known: &Known) {
+        self.flags &= !(process_flag::HASH_PENDING | process_flag::HASH_MISSING);
+        match known {
+            Known::Hash(hash) => self.sha256 = hash.clone(),
+            Known::Pending => self.flags |= process_flag::HASH_PENDING,
+            Known::Missing => self.flags |= process_flag::HASH_MISSING,
+        }
+    }
+
     fn bytes(&self) -> usize {
         let own = [&self.exe, &self.comm, &self.args, &self.cwd, &self.script, &self.env];
         own.iter().map(|text| text.len()).sum()
@@ -164,6 +177,17 @@ impl Processes {
         let image = self.slots.get(&parent)?.process.clone();
         let process = Process { key: child, parent: Some(parent), image: 0, ..(*image).clone() };
         Some(self.insert(process))
+    }
+
+    /// Adds the hash of the file that a process was executed from, unless it has executed another
+    /// one since. That makes a new image, so that it is told with the next record.
+    pub fn hashed(&mut self, key: Key, file: &FileId, known: &Known) {
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        if (slot.process.exe_dev, slot.process.exe_inode) == (file.dev, file.inode) {
+            let process = Rc::make_mut(&mut slot.process);
+            process.image += 1;
+            process.set_hash(known);
+        }
     }
 
     /// Marks a process as ended at `now_ns`; it is kept for a while.
@@ -315,6 +339,23 @@ mod tests {
         table.insert(process(900_001, 0, None, "z"));
         assert!(table.find(Key::new(0, 0)).is_none());
         assert_eq!(table.stats(), TableStats { processes: PROCESSES_MAX, evicted: 2 });
+    }
+
+    #[test]
+    fn a_hash_that_comes_late_belongs_to_its_own_image() {
+        let mut table = Processes::default();
+        let file = FileId { dev: 1, inode: 7, ..FileId::default() };
+        let mut first = process(1, SECOND, None, "first");
+        (first.exe_dev, first.exe_inode) = (1, 7);
+        first.set_hash(&Known::Pending);
+        let key = table.insert(first).key;
+        assert_eq!(table.find(key).unwrap().flags, process_flag::HASH_PENDING);
+        table.hashed(key, &file, &Known::Hash(b"h"[..].into()));
+        let found = table.find(key).unwrap();
+        assert_eq!((&found.sha256[..], found.flags, found.image), (&b"h"[..], 0, 1));
+        table.insert(process(1, SECOND, None, "second"));
+        table.hashed(key, &file, &Known::Hash(b"h"[..].into()));
+        assert_eq!(&table.find(key).unwrap().sha256[..], b"");
     }
 
     #[test]

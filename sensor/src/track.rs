@@ -10,9 +10,11 @@ use wire::record::{direction, process_flag};
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;
 use crate::convert::{self, Event, Executed, Head, SocketChange, What};
+use crate::hash::{self, FileId, Hashes, Known};
 use crate::ledger::Signal;
-use crate::observation::{Observation, Record};
+use crate::observation::{Observation, Record, Text};
 use crate::owner::{Owner, Owners, Tuple};
+use crate::privileged::{self, ProcLink};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
 use crate::sockets::{self, OpenSocket};
@@ -21,6 +23,9 @@ use crate::user::Users;
 /// The host's user names.
 const PASSWD: &str = "/etc/passwd";
 
+/// Processes of one file that are told of again when its hash comes late.
+const UNHASHED_MAX: usize = 256;
+
 /// What the sensor knows of the host's processes and sockets.
 #[derive(Debug)]
 pub struct Tracker {
@@ -28,6 +33,12 @@ pub struct Tracker {
     owners: Owners,
     cgroups: Cgroups,
     users: Users,
+    hashes: Hashes,
+    /// Processes whose file is being hashed.
+    unhashed: HashMap<FileId, Vec<Key>>,
+    /// Names of the environment variables that are told.
+    variables: Vec<String>,
+    mount_namespace: Option<u64>,
     /// Only tasks below this cgroup are looked up in `/proc`; empty for all.
     scope: Vec<u8>,
 }
@@ -41,8 +52,47 @@ impl Tracker {
             owners: Owners::default(),
             cgroups: Cgroups::new(),
             users: Users::new(PASSWD),
+            hashes: Hashes::default(),
+            unhashed: HashMap::new(),
+            variables: Vec::new(),
+            mount_namespace: privileged::namespace(std::process::id(), ProcLink::MountNamespace),
             scope,
         }
+    }
+
+    /// Starts to hash executables, and tells these variables of their environments.
+    pub fn tell_more(&mut self, variables: &[String]) {
+        self.hashes = Hashes::start();
+        self.variables = variables.to_vec();
+    }
+
+    /// Asks for the hash of what was executed, before the execution itself is taken in.
+    pub fn ahead(&mut self, event: &Event) {
+        if let What::Exec(executed) = &event.what {
+            self.hashes.ask(executed.file, executed.process.key.pid, &executed.process.exe);
+        }
+    }
+
+    /// Returns whether an event is better taken in a moment later, when its hash is there.
+    pub fn is_awaited(&self, event: &Event) -> bool {
+        match &event.what {
+            What::Exec(executed) => self.hashes.of(&executed.file) == Known::Pending,
+            _ => false,
+        }
+    }
+
+    /// Takes in what was hashed since, also for processes that were told of without it.
+    pub fn take_hashes(&mut self) {
+        for file in self.hashes.take_in() {
+            for key in self.unhashed.remove(&file).unwrap_or_default() {
+                self.processes.hashed(key, &file, &self.hashes.of(&file));
+            }
+        }
+    }
+
+    /// Returns what became of the files that were to be hashed.
+    pub fn hash_stats(&self) -> hash::Stats {
+        self.hashes.stats()
     }
 
     /// Fills both tables from `/proc`. Called after the programs are attached, so that nothing
@@ -83,8 +133,8 @@ impl Tracker {
         let mut target = Vec::new();
         let (process, record) = match what {
             What::Exec(executed) => {
-                let Executed { process, exec, .. } = *executed;
-                (Some(self.executed(process, head)), Record::Exec(exec))
+                let Executed { process, exec, file } = *executed;
+                (Some(self.executed(process, file, head)), Record::Exec(exec))
             }
             What::Fork { child, parent } => {
                 self.forked(child, parent, head);
@@ -180,13 +230,58 @@ impl Tracker {
         process.map(|process| self.processes.lineage(&process)).unwrap_or_default()
     }
 
-    fn executed(&mut self, mut process: Process, head: Head) -> Rc<Process> {
+    fn executed(&mut self, mut process: Process, file: FileId, head: Head) -> Rc<Process> {
         if let Some(parent) = process.parent {
             self.look_up(parent, head.time_ns, LINEAGE_MAX);
         }
-        let cgroup = self.cgroups.of_task(head.cgroup_id, process.key.pid, head.time_ns);
+        process.env = self.told_variables(&process.env);
+        let known = self.hashes.of(&file);
+        process.set_hash(&known);
+        if known == Known::Pending {
+            self.unhashed.entry(file).or_default();
+            self.await_hash_of(&process);
+        }
+        let mut cgroup = self.cgroups.of_task(head.cgroup_id, process.key.pid, head.time_ns);
+        if cgroup.container.is_empty() && self.is_elsewhere(&process) {
+            self.cgroups.add_legacy(&mut cgroup, process.key.pid, head.time_ns);
+        }
         self.complete(&mut process, cgroup, head.time_ns);
         self.processes.insert(process)
+    }
+
+    /// Remembers a process that has to be told of again once its file is hashed. Of a storm of
+    /// them the first ones are.
+    fn await_hash_of(&mut self, process: &Process) {
+        if process.flags & process_flag::HASH_PENDING == 0 {
+            return;
+        }
+        let image = (process.exe_dev, process.exe_inode);
+        let waiting = self.unhashed.iter_mut().find(|(file, _)| (file.dev, file.inode) == image);
+        if let Some((_, keys)) = waiting
+            && keys.len() < UNHASHED_MAX
+        {
+            keys.push(process.key);
+        }
+    }
+
+    /// Returns whether a process sees other mounts than the sensor, on a host where containers may
+    /// be in hierarchies that its cgroup id does not tell of.
+    fn is_elsewhere(&self, process: &Process) -> bool {
+        self.cgroups.has_legacy()
+            && self.mount_namespace.is_some_and(|own| own != u64::from(process.namespaces[1]))
+    }
+
+    /// The kernel compares only the begin of names.
+    fn told_variables(&self, env: &Text) -> Text {
+        let told = |variable: &&[u8]| {
+            let name = variable.split(|&byte| byte == b'=').next().unwrap_or_default();
+            self.variables.iter().any(|told| told.as_bytes() == name)
+        };
+        if env.is_empty() {
+            return env.clone();
+        }
+        let kept: Vec<&[u8]> = env.split_inclusive(|&byte| byte == 0).filter(told).collect();
+        kept.concat().into()
     }
 
     fn forked(&mut self, child: Key, parent: Key, head: Head) {
@@ -201,7 +296,11 @@ impl Tracker {
         };
         let mut process = (**parent).clone();
         (process.parent, process.key, process.image) = (Some(process.key), child, 0);
-        let cgroup = self.cgroups.of_task(head.cgroup_id, child.pid, head.time_ns);
+        self.await_hash_of(&process);
+        let mut cgroup = self.cgroups.of_task(head.cgroup_id, child.pid, head.time_ns);
+        if cgroup.container.is_empty() && self.is_elsewhere(&process) {
+            (cgroup.container, cgroup.pod) = (process.container.clone(), process.pod.clone());
+        }
         self.complete(&mut process, cgroup, head.time_ns);
         self.processes.insert(process);
     }
@@ -255,7 +354,8 @@ impl Tracker {
             flags: seen.flags,
             ..Process::default()
         };
-        self.complete(&mut process, Cgroup::of_path(&seen.cgroup), now_ns);
+        let cgroup = self.cgroups.of_path(&seen.cgroup, now_ns);
+        self.complete(&mut process, cgroup, now_ns);
         self.processes.insert(process);
     }
 
@@ -267,6 +367,7 @@ impl Tracker {
             false => Rc::default(),
         };
         (process.cgroup, process.container) = (cgroup.path, cgroup.container);
+        process.pod = cgroup.pod;
     }
 
     /// A scoped sensor knows nothing of tasks outside, not even the parents of its own.

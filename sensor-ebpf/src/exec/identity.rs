@@ -1,7 +1,7 @@
 //! As whom, where and below what a program runs.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
-use sensor_abi::record::{COMM_LEN, Exec, Stdio, exec::TTY_LEN, kind};
+use sensor_abi::record::{COMM_LEN, Exec, Stdio, exec::TTY_LEN};
 
 use crate::{
     kernel::{self, bounded, field, optional, setting},
@@ -15,7 +15,7 @@ const LEVEL_MASK: usize = 63;
 /// Bytes of the kernel's `struct upid`: a number, then the namespace in which it counts.
 const UPID_SIZE: u32 = 16;
 
-/// Fills everything of known size, but for the image.
+/// Fills everything of known size behind the header, but for the image.
 ///
 /// # Safety
 ///
@@ -26,7 +26,6 @@ pub unsafe fn fill(exec: *mut Exec, task: u64) {
     let signal = field!(task, task_signal => u64);
     // SAFETY: the caller's promise.
     unsafe {
-        (*exec).header = scope::header(kind::EXEC);
         (*exec).parent_tgid = field!(parent, task_tgid => u32);
         (*exec).parent_start_ns = scope::process_start(parent);
         (*exec).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);

@@ -16,6 +16,8 @@ use crate::{
 /// `OVERLAYFS_SUPER_MAGIC`.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 const SECOND_NS: u64 = 1_000_000_000;
+/// Bits of a time's nanoseconds. Since 6.13 the kernel keeps a flag of its own above them.
+const NANOS_MASK: u32 = (1 << 30) - 1;
 
 /// Fills what is known of the file, and walks its path.
 #[inline(always)]
@@ -49,14 +51,21 @@ pub fn fill(scratch: *mut Scratch, task: u64) {
         (*exec).exe_inode = field!(inode, inode_ino => u64);
         (*exec).exe_dev = field!(sb, sb_dev => u32);
         (*exec).exe_size = field!(inode, inode_size => u64);
-        (*exec).exe_mtime_ns = field!(inode, inode_mtime_sec => u64)
-            .wrapping_mul(SECOND_NS)
-            .wrapping_add(u64::from(field!(inode, inode_mtime_nsec => u32)));
-        (*exec).exe_ctime_ns = field!(inode, inode_ctime_sec => u64)
-            .wrapping_mul(SECOND_NS)
-            .wrapping_add(u64::from(field!(inode, inode_ctime_nsec => u32)));
+        (*exec).exe_mtime_ns = nanoseconds(
+            field!(inode, inode_mtime_sec => u64),
+            field!(inode, inode_mtime_nsec => u32),
+        );
+        (*exec).exe_ctime_ns = nanoseconds(
+            field!(inode, inode_ctime_sec => u64),
+            field!(inode, inode_ctime_nsec => u32),
+        );
         (*exec).flags |= flags;
     }
+}
+
+#[inline(always)]
+fn nanoseconds(seconds: u64, nanos: u32) -> u64 {
+    seconds.wrapping_mul(SECOND_NS).wrapping_add(u64::from(nanos & NANOS_MASK))
 }
 
 /// An overlay's inode lies inside a larger structure, which points to the file of the upper layer

@@ -134,18 +134,18 @@ mod tests {
     fn every_part_is_found_behind_the_one_before() {
         let mut exec = abi::Exec::new_zeroed();
         exec.header.kind = abi::kind::EXEC;
-        (exec.path_len, exec.cwd_len, exec.script_len) = (3, 9, 5);
+        (exec.path_len, exec.cwd_len, exec.script_len) = (3, 10, 5);
         (exec.interpreter_len, exec.env_len) = (8, 13);
         let mut bytes = exec.as_bytes().to_vec();
         bytes.extend(b"sh\0user\0home\0./it\0/bin/sh\0LD_PRELOAD=x\0");
         let mut decoder = Decoder::new();
         let words = aligned(&bytes);
-        let Some(Record::Exec(view)) = decoder.decode(&words.as_bytes()[..bytes.len() - 1]) else {
+        let Some(Record::Exec(view)) = decoder.decode(&words.as_bytes()[..bytes.len()]) else {
             panic!("an exec record");
         };
         assert_eq!((&view.path[..], &view.cwd[..]), (&b"/sh"[..], &b"/home/user"[..]));
         assert_eq!((view.script, view.interpreter), (&b"./it"[..], &b"/bin/sh"[..]));
-        assert_eq!(view.env, b"LD_PRELOAD=x");
+        assert_eq!(view.env, b"LD_PRELOAD=x\0");
     }
 
     #[test]
