@@ -5,13 +5,20 @@
 //! in its own processes is added, and each row says what was recorded and what was lost.
 //!
 //! # Reading order
-//! [`workload`] (what is repeated), [`watcher`] (who watches), [`audit`] and [`trace`] (two peers),
-//! [`fleet`] (our own sensors), [`cpu`] (what processes spent), [`report`] (rows).
+//! [`workload`] (what is repeated), [`watcher`] (who watches), [`audit`], [`trace`] and [`capture`]
+//! (peers), [`floor`] (the least that a program can cost), [`fleet`] (our own sensors), [`cpu`] (what
+//! processes spent), [`goal`] (what we want to reach), [`report`] (rows), [`idle`] (sensors with
+//! nothing to do), [`size`] (bytes of records on the wire).
 
 pub mod audit;
+pub mod capture;
 pub mod cpu;
 pub mod fleet;
+pub mod floor;
+pub mod goal;
+pub mod idle;
 pub mod report;
+pub mod size;
 pub mod trace;
 pub mod watcher;
 pub mod workload;
@@ -20,6 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use self::goal::Goal;
 use self::report::{Row, Sample};
 use self::watcher::{Kind, Stand};
 use self::workload::{WORKLOADS, Workload};
@@ -38,29 +46,35 @@ pub struct Options {
 }
 
 /// Measures all workloads with all watchers; each row is handed out as soon as it is known.
-pub fn host(options: Options, mut on_row: impl FnMut(&Row)) -> Result<()> {
-    let stand = Stand::new()?;
+pub fn storms(stand: &Stand, options: Options, mut on_row: impl FnMut(&Row)) -> Result<()> {
     for workload in WORKLOADS {
         let operations = workload.operations(options.scale);
         // One run that nobody counts brings programs and pages into memory.
-        workload.run(&stand, operations)?;
+        workload.run(stand, operations)?;
         let mut noise = 0.0;
-        for kind in Kind::ALL {
+        let mut floor = None;
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.watches(workload)) {
             let mut row = Row::new(workload, kind, operations);
-            if let Some(reason) = kind.impossible() {
+            if let Some(reason) = kind.impossible(workload) {
                 row.skipped = Some(reason);
                 on_row(&row);
                 continue;
             }
             eprintln!("{} with {} …", workload.name(), kind.name());
             for _ in 0..options.pairs {
-                pair(&stand, kind, workload, operations, &mut row)
+                pair(stand, kind, workload, operations, &mut row)
                     .with_context(|| format!("{} with {}", workload.name(), kind.name()))?;
             }
             if kind == Kind::Nothing {
                 noise = row.added_minimum().abs().max(row.added_median().abs());
             }
             row.noise = noise;
+            if kind == Kind::Floor {
+                floor = Some(row.added_minimum());
+            }
+            if kind == Kind::Sensor {
+                row.goal = Some(Goal::of(workload, &row, floor));
+            }
             on_row(&row);
         }
     }

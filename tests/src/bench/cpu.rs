@@ -19,6 +19,46 @@ fn of_thread(folder: &Path) -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// Returns a process and all that descend from it.
+pub fn family(process: u32) -> Vec<u32> {
+    let mut found = vec![process];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        next += 1;
+        let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        let children = threads.filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+        let children: Vec<u32> = children
+            .flat_map(|text| text.split(' ').filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
+            .filter(|child| !found.contains(child))
+            .collect();
+        found.extend(children);
+    }
+    found
+}
+
+/// Bytes of memory that processes hold and share with nobody else, plus their part of what they
+/// share.
+pub fn memory(processes: &[u32]) -> u64 {
+    let of_one = |process: &u32| {
+        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
+        let pss = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = pss.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    processes.iter().map(of_one).sum()
+}
+
+/// Bytes of memory that processes have resident, shared pages counted for each.
+pub fn resident(processes: &[u32]) -> u64 {
+    let of_one = |process: &u32| {
+        let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let rss = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = rss.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    processes.iter().map(of_one).sum()
+}
+
 /// Finds a kernel thread by its name.
 pub fn kernel_thread(name: &str) -> Option<u32> {
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {

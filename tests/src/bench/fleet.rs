@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::cpu;
 use super::watcher::{Seen, Stand};
 use super::workload::Workload;
 use crate::fleet::brain::Brain;
@@ -46,7 +47,7 @@ impl Sensors {
 
     /// Both sensors' processes. The brain is another machine's cost.
     pub fn processes(&self) -> Vec<u32> {
-        self.sensors.iter().map(Sensor::pid).collect()
+        self.sensors.iter().flat_map(|sensor| cpu::family(sensor.pid())).collect()
     }
 
     /// Waits for the ledgers of the workload, then ends both.
@@ -104,7 +105,10 @@ fn lost(line: &Value) -> u64 {
 fn signal(workload: Workload) -> &'static str {
     match workload {
         Workload::Syscall => "syscall",
+        // Of files that nobody watches there is nothing to tell.
+        Workload::Open => "file",
         Workload::Exec => "exec",
         Workload::Connect => "socket",
+        Workload::Flood { .. } => "flow",
     }
 }

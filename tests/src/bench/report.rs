@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::goal::Goal;
 use super::watcher::{Kind, Seen};
 use super::workload::Workload;
 
@@ -28,6 +29,8 @@ pub struct Row {
     pub watched: Vec<Sample>,
     /// Difference, per operation, that this run shows when nothing watches.
     pub noise: f64,
+    /// What the row should reach, for our own.
+    pub goal: Option<Goal>,
     /// Why the row is empty.
     pub skipped: Option<String>,
 }
@@ -36,7 +39,7 @@ impl Row {
     /// An empty row.
     pub fn new(workload: Workload, kind: Kind, operations: u64) -> Self {
         let (alone, watched) = (Vec::new(), Vec::new());
-        Self { workload, kind, operations, alone, watched, noise: 0.0, skipped: None }
+        Self { workload, kind, operations, alone, watched, noise: 0.0, goal: None, skipped: None }
     }
 
     /// Added per operation, by the minima: the steadiest figure of a noisy machine.
@@ -75,6 +78,7 @@ impl Row {
             "watcher_cpu_ns": per(self.cpu()),
             "recorded": self.recorded(),
             "lost": self.lost(),
+            "goal": self.goal.as_ref().map(Goal::to_json),
         })
     }
 
@@ -105,7 +109,7 @@ impl Row {
             time(self.per_operation(self.cpu())),
             self.recorded(),
             self.lost(),
-        )
+        ) + &self.goal.as_ref().map(|goal| format!("\n  {goal}")).unwrap_or_default()
     }
 
     fn is_measurable(&self) -> bool {
@@ -114,6 +118,16 @@ impl Row {
 
     fn times(&self) -> Vec<u64> {
         self.watched.iter().map(|sample| sample.nanoseconds).collect()
+    }
+
+    /// Time of the workload alone, per operation, by the minimum.
+    pub fn alone_minimum(&self) -> f64 {
+        self.per_operation(minimum(&self.alone))
+    }
+
+    /// The watcher's own time per operation.
+    pub fn own_cpu(&self) -> f64 {
+        self.per_operation(self.cpu())
     }
 
     /// Median of the watcher's own time per run.

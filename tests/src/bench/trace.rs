@@ -80,7 +80,10 @@ impl Trace {
             Workload::Exec => {
                 output.lines().filter(|line| line.starts_with("exec ")).count() as u64
             }
-            Workload::Connect => {
+            Workload::Open => {
+                output.lines().filter(|line| line.starts_with("open ")).count() as u64
+            }
+            Workload::Connect | Workload::Flood { .. } => {
                 output.lines().filter(|line| line.starts_with("state ")).count() as u64
             }
         };
@@ -109,7 +112,11 @@ fn script(workload: Workload) -> &'static str {
             "BEGIN { printf(\"ready\\n\"); } tracepoint:syscalls:sys_enter_execve \
              { printf(\"exec %d %s \", pid, str(args->filename)); join(args->argv); }"
         }
-        Workload::Connect => {
+        Workload::Open => {
+            "BEGIN { printf(\"ready\\n\"); } tracepoint:syscalls:sys_enter_openat \
+             { printf(\"open %d %s %s\\n\", pid, comm, str(args->filename)); }"
+        }
+        Workload::Connect | Workload::Flood { .. } => {
             "BEGIN { printf(\"ready\\n\"); } tracepoint:sock:inet_sock_set_state \
              { printf(\"state %d %s %d %d %d %d\\n\", pid, comm, args->oldstate, \
              args->newstate, args->sport, args->dport); }"

@@ -1,4 +1,5 @@
-//! Who watches: nobody, our sensors, auditd, bpftrace. And the stand on which all of it happens.
+//! Who watches: nobody, the least program, our sensors, and peers. And the stand on which all of it
+//! happens.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::audit::{self, Audit, Quiet};
+use super::capture::{Capture, Tool};
 use super::fleet::Sensors;
+use super::floor::Floor;
 use super::trace::{self, Trace};
 use super::workload::Workload;
 use crate::binaries;
@@ -22,7 +25,7 @@ const PORT: u16 = 9000;
 /// Two hosts, a server, and a brain that our sensors can report to.
 #[derive(Debug)]
 pub struct Stand {
-    _server: Running,
+    _servers: [Running; 2],
     _quiet: Quiet,
     /// The brain runs all the time, so that it is part of both sides of a comparison.
     pub brain: Arc<Brain>,
@@ -42,9 +45,12 @@ impl Stand {
         let hosts = Hosts::new("bench")?;
         let actor = binaries::find(binaries::ACTOR)?;
         let server = SocketAddr::new(address("db-1").ipv4.parse()?, PORT);
-        let mut command = hosts.place("db-1").command(&actor)?;
-        command.args(["accept-serve", &server.to_string()]).stdin(Stdio::null());
-        let running = Running::start("the server", &mut command)?;
+        let serve = |role: &str| -> Result<Running> {
+            let mut command = hosts.place("db-1").command(&actor)?;
+            command.args([role, &server.to_string()]).stdin(Stdio::null());
+            Running::start("a server", &mut command)
+        };
+        let servers = [serve("accept-serve")?, serve("datagram-sink")?];
         let brain = Arc::new(Brain::start(Settings {
             folder: hosts.subfolder("brain")?,
             place: hosts.control(),
@@ -52,7 +58,7 @@ impl Stand {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
         })?);
         Ok(Self {
-            _server: running,
+            _servers: servers,
             _quiet: Quiet::new()?,
             brain,
             hosts,
@@ -68,12 +74,18 @@ impl Stand {
 pub enum Kind {
     /// Nobody: shows the noise of the run.
     Nothing,
+    /// Programs that only count, on the hooks that the workload passes.
+    Floor,
     /// One sensor per host, so that both ends of a connection are seen.
     Sensor,
     /// The audit subsystem with its daemon and one rule.
     Auditd,
     /// One program that prints, or counts where printing would be hopeless.
     Bpftrace,
+    /// Keeps every packet.
+    Tcpdump,
+    /// Counts flows.
+    Softflowd,
 }
 
 /// What a watcher saw in one run.
@@ -87,22 +99,46 @@ pub struct Seen {
 
 impl Kind {
     /// All kinds; nobody comes first, as the others are judged by it.
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::Sensor, Self::Auditd, Self::Bpftrace];
+    pub const ALL: [Self; 7] = [
+        Self::Nothing,
+        Self::Floor,
+        Self::Sensor,
+        Self::Auditd,
+        Self::Bpftrace,
+        Self::Tcpdump,
+        Self::Softflowd,
+    ];
 
     /// Its name in rows.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing (A/A)",
+            Self::Floor => "floor",
             Self::Sensor => "sakuramori",
             Self::Auditd => "auditd",
             Self::Bpftrace => "bpftrace",
+            Self::Tcpdump => "tcpdump",
+            Self::Softflowd => "softflowd",
+        }
+    }
+
+    /// Whether it does a comparable job for a workload.
+    pub fn watches(self, workload: Workload) -> bool {
+        match (self, workload) {
+            (Self::Tcpdump | Self::Softflowd, Workload::Connect | Workload::Flood { .. }) => true,
+            (Self::Tcpdump | Self::Softflowd, _) => false,
+            (Self::Auditd | Self::Bpftrace, Workload::Flood { .. }) => false,
+            _ => true,
         }
     }
 
     /// Says why it cannot run here, or nothing when it can.
-    pub fn impossible(self) -> Option<String> {
+    pub fn impossible(self, workload: Workload) -> Option<String> {
         match self {
             Self::Nothing | Self::Sensor => None,
+            Self::Floor => Floor::impossible(workload),
+            Self::Tcpdump => Tool::Tcpdump.impossible(),
+            Self::Softflowd => Tool::Softflowd.impossible(),
             Self::Auditd => audit::impossible(),
             Self::Bpftrace => trace::impossible(),
         }
@@ -112,6 +148,9 @@ impl Kind {
     pub fn start(self, stand: &Stand, workload: Workload) -> Result<Watcher> {
         Ok(match self {
             Self::Nothing => Watcher::Nothing,
+            Self::Floor => Watcher::Floor(Floor::start(stand, workload)?),
+            Self::Tcpdump => Watcher::Capture(Capture::start(stand, Tool::Tcpdump)?),
+            Self::Softflowd => Watcher::Capture(Capture::start(stand, Tool::Softflowd)?),
             Self::Sensor => Watcher::Sensors(Sensors::start(stand, workload)?),
             Self::Auditd => Watcher::Audit(Audit::start(&stand.hosts, workload)?),
             Self::Bpftrace => Watcher::Trace(Trace::start(&stand.hosts, workload)?),
@@ -124,6 +163,10 @@ impl Kind {
 pub enum Watcher {
     /// Nobody.
     Nothing,
+    /// Programs that only count.
+    Floor(Floor),
+    /// tcpdump or softflowd.
+    Capture(Capture),
     /// Ours.
     Sensors(Sensors),
     /// auditd.
@@ -136,7 +179,8 @@ impl Watcher {
     /// The processes and kernel threads whose time is its cost.
     pub fn processes(&self) -> Vec<u32> {
         match self {
-            Self::Nothing => Vec::new(),
+            Self::Nothing | Self::Floor(_) => Vec::new(),
+            Self::Capture(capture) => capture.processes(),
             Self::Sensors(sensors) => sensors.processes(),
             Self::Audit(audit) => audit.processes(),
             Self::Trace(trace) => trace.processes(),
@@ -147,6 +191,8 @@ impl Watcher {
     pub fn stop(&mut self) -> Result<Seen> {
         match self {
             Self::Nothing => Ok(Seen::default()),
+            Self::Floor(floor) => floor.stop(),
+            Self::Capture(capture) => capture.stop(),
             Self::Sensors(sensors) => sensors.stop(),
             Self::Audit(audit) => audit.stop(),
             Self::Trace(trace) => trace.stop(),

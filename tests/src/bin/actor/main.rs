@@ -66,6 +66,8 @@ enum Role {
     },
     /// Accept connections and close them at once.
     AcceptServe { address: SocketAddr },
+    /// Take datagrams in and never read them.
+    DatagramSink { address: SocketAddr },
     /// Repeat one operation and print what it took as JSON.
     #[command(subcommand)]
     Storm(storm::Storm),
@@ -88,6 +90,7 @@ fn main() -> Result<()> {
         Role::Connect { address } => intrude::connect(address),
         Role::Idle { seconds, .. } => intrude::idle(seconds),
         Role::AcceptServe { address } => storm::accept_serve(address),
+        Role::DatagramSink { address } => storm::datagram_sink(address),
         Role::Storm(storm) => storm.run(),
     }
 }
