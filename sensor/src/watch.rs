@@ -19,6 +19,13 @@ mod json;
 mod line;
 mod told;
 
+/// Returns a record as one line of JSON; `start` dates the start of processes.
+pub fn json_line(observation: &Observation, start: ClockPair) -> String {
+    let mut text = String::new();
+    json::write(&mut text, observation, start);
+    text
+}
+
 /// Shows records until SIGINT or SIGTERM, or until nobody reads them.
 pub fn run(config: &Config, as_json: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

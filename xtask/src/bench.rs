@@ -9,8 +9,8 @@ use crate::{build, shell};
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Name {
-    /// Bare system calls, execs and connections on a watched host.
-    Host,
+    /// What a sensor adds to storms of all kinds, takes at rest, and sends; beside its peers.
+    Sensor,
 }
 
 /// Builds what is shipped and measures it.
@@ -19,7 +19,7 @@ pub fn run(name: Name, json: bool) -> Result<bool> {
     let programs = build::run(true)?;
     let mut bench = shell::as_root(programs.join("bench"));
     match name {
-        Name::Host => bench.arg("host"),
+        Name::Sensor => bench.arg("sensor"),
     };
     shell::succeeds(bench.args(json.then_some("--json")))
 }

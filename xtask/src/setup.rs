@@ -25,7 +25,7 @@ pub enum Need {
 }
 
 /// Programs that Debian's packages bring: need, program, package.
-const PACKAGES: [(Need, &str, &str); 13] = [
+const PACKAGES: [(Need, &str, &str); 15] = [
     (Need::Build, "cc", "gcc"),
     (Need::Build, "ld", "binutils"),
     (Need::Build, "git", "git"),
@@ -39,6 +39,8 @@ const PACKAGES: [(Need, &str, &str); 13] = [
     (Need::Vm, "ip", "iproute2"),
     (Need::Bench, "auditctl", "auditd"),
     (Need::Bench, "bpftrace", "bpftrace"),
+    (Need::Bench, "tcpdump", "tcpdump"),
+    (Need::Bench, "softflowd", "softflowd"),
 ];
 
 /// Oldest Node that the console's tools run on.

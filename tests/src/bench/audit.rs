@@ -146,10 +146,9 @@ impl Drop for Audit {
 /// The rule that records a workload. Bare calls are not recorded: one rule is enough to slow them.
 fn rule(workload: Workload) -> (&'static str, &'static [&'static str]) {
     match workload {
-        Workload::Open => (
-            "smk-open",
-            &["-a", "always,exit", "-F", "arch=b64", "-S", "openat", "-k", "smk-open"],
-        ),
+        Workload::Open => {
+            ("smk-open", &["-a", "always,exit", "-F", "arch=b64", "-S", "openat", "-k", "smk-open"])
+        }
         Workload::Syscall | Workload::Exec | Workload::Flood { .. } => {
             ("smk-exec", &["-a", "always,exit", "-F", "arch=b64", "-S", "execve", "-k", "smk-exec"])
         }

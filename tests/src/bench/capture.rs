@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -52,6 +52,9 @@ pub struct Capture {
     running: Vec<(Running, PathBuf)>,
 }
 
+/// Asks a flow exporter for its counters.
+const CONTROL: &str = "/usr/sbin/softflowctl";
+
 impl Capture {
     /// Starts one on each host and waits until they listen.
     pub fn start(stand: &Stand, tool: Tool) -> Result<Self> {
@@ -76,7 +79,8 @@ impl Capture {
             interrupt::eventually("the capture to begin", START_LIMIT, || {
                 process.alive()?;
                 let text = fs::read_to_string(&said)?;
-                Ok((text.contains("listening on") || text.contains("data collection")).then_some(()))
+                Ok((text.contains("listening on") || text.contains("data collection"))
+                    .then_some(()))
             })?;
             running.push((process, said));
         }
@@ -92,6 +96,13 @@ impl Capture {
     pub fn stop(&mut self) -> Result<Seen> {
         let mut seen = Seen::default();
         for (process, said) in &mut self.running {
+            let control = said.with_file_name("control");
+            let mut command = Command::new(CONTROL);
+            command.arg("-c").arg(control).arg("statistics");
+            let counters = match self.tool {
+                Tool::Tcpdump => String::new(),
+                Tool::Softflowd => String::from_utf8_lossy(&command.output()?.stdout).into_owned(),
+            };
             process.signal(Signal::SIGINT)?;
             process.wait(END_LIMIT)?;
             let text = fs::read_to_string(&*said).context("a capture said nothing")?;
@@ -101,8 +112,8 @@ impl Capture {
                     seen.lost += number_before(&text, " packets dropped by kernel");
                 }
                 Tool::Softflowd => {
-                    seen.recorded += number_after(&text, "Packets processed: ");
-                    seen.lost += number_after(&text, "Packets dropped by libpcap: ");
+                    seen.recorded += number_after(&counters, "Packets processed: ");
+                    seen.lost += number_after(&counters, "dropped by libpcap: ");
                 }
             }
         }

@@ -50,6 +50,12 @@ impl Sensors {
         self.sensors.iter().flat_map(|sensor| cpu::family(sensor.pid())).collect()
     }
 
+    /// The processes of one host's sensor.
+    pub fn of(&self, host: &str) -> Vec<u32> {
+        let sensors = HOSTS.into_iter().zip(&self.sensors).filter(|(name, _)| *name == host);
+        sensors.flat_map(|(_, sensor)| cpu::family(sensor.pid())).collect()
+    }
+
     /// Waits for the ledgers of the workload, then ends both.
     pub fn stop(&mut self) -> Result<Seen> {
         let reported = reported(&self.brain)?;

@@ -253,9 +253,8 @@ fn bpf<T>(command: u32, attributes: &mut T) -> Result<OwnedFd> {
 fn call<T>(command: u32, attributes: &mut T) -> Result<i32> {
     // SAFETY: the attributes are a `repr(C)` prefix of `union bpf_attr`, as long as said; pointers
     // in them lead to memory that outlives the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, mem::size_of::<T>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, mem::size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error().into());
     }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tests::bench::{self, Options, report};
+use serde_json::Value;
+use tests::bench::{self, Options, idle::Idle, report, size, watcher::Stand};
 use tests::interrupt;
 
 #[derive(Debug, Parser)]
@@ -16,8 +17,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Bare system calls, execs and connections on a watched host.
-    Host {
+    /// What a sensor adds to storms of all kinds, takes at rest, and sends; beside its peers.
+    Sensor {
         /// Print one row per line as JSON instead of a table.
         #[arg(long)]
         json: bool,
@@ -43,15 +44,20 @@ fn main() -> ExitCode {
 
 fn run(what: &What) -> Result<()> {
     interrupt::install()?;
-    let What::Host { json, pairs, scale } = *what;
+    let What::Sensor { json, pairs, scale } = *what;
+    let tell = |value: Value, line: String| match json {
+        true => println!("{value}"),
+        false => println!("{line}"),
+    };
     if !json {
         println!("{}", report::heading());
     }
-    bench::host(Options { pairs, scale }, |row| {
-        if json {
-            println!("{}", row.to_json());
-        } else {
-            println!("{}", row.to_line());
-        }
-    })
+    let stand = Stand::new()?;
+    bench::storms(&stand, Options { pairs, scale }, |row| tell(row.to_json(), row.to_line()))?;
+    let idle = Idle::measure(&stand, scale)?;
+    tell(idle.to_json(), idle.to_lines());
+    for size in size::measure(&stand)? {
+        tell(size.to_json(), size.to_line());
+    }
+    Ok(())
 }
