@@ -142,6 +142,8 @@ pub struct Verified {
     pub missing: Option<String>,
     /// Why the program was refused.
     pub refused: Option<String>,
+    /// Instructions that the verifier followed, where the kernel tells (5.16).
+    pub instructions: Option<u32>,
 }
 
 /// Why the programs could not be loaded at all.

@@ -10,6 +10,7 @@ pub mod load;
 pub mod namespaces;
 pub mod packets;
 pub mod records;
+pub mod verifier;
 
 mod child;
 mod netns;
@@ -18,6 +19,12 @@ mod watch;
 
 /// Every kernel trial.
 pub fn trials() -> Vec<Trial> {
-    let modules = [load::trials(), packets::trials(), records::trials(), namespaces::trials()];
+    let modules = [
+        load::trials(),
+        packets::trials(),
+        records::trials(),
+        namespaces::trials(),
+        verifier::trials(),
+    ];
     modules.into_iter().flatten().collect()
 }

@@ -9,6 +9,8 @@ pub struct Count {
     pub failed: u64,
     /// Tests that could not run here, each with its reason.
     pub skipped: Vec<String>,
+    /// Figures that trials printed to be kept, without the word `measured`.
+    pub measured: Vec<String>,
     /// Tests that the program counted as ignored.
     ignored: u64,
 }
@@ -24,12 +26,15 @@ impl Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
+        self.measured.extend(other.measured);
     }
 
     /// Reads a line of a test program's output.
     pub fn read_line(&mut self, line: &str) {
         let line = line.trim();
-        if let Some(summary) = line.strip_prefix("test result: ") {
+        if let Some(figure) = line.strip_prefix("measured ") {
+            self.measured.push(figure.to_owned());
+        } else if let Some(summary) = line.strip_prefix("test result: ") {
             self.read_summary(summary);
         } else if let Some(skip) = line.strip_prefix("SKIP ") {
             // A plain test that skips itself is counted as passed by its program.

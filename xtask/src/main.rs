@@ -7,6 +7,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod verify;
 mod vm;
 
 use std::process::ExitCode;
@@ -64,6 +65,13 @@ enum Command {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Say what each kernel program costs the verifier, on this kernel and in the guests; fail when
+    /// one has grown by a fifth.
+    Verify {
+        /// Make the checked-in table anew.
+        #[arg(long)]
+        write: bool,
+    },
     /// Measure speed against peers, in one run.
     Bench {
         /// What to measure.
@@ -103,6 +111,7 @@ fn run(command: Command) -> Result<bool> {
             vm::run(&kernel, &options)
         }
         Command::Bench { name, json } => bench::run(name, json),
+        Command::Verify { write } => verify::run(write),
         Command::Tidy => tidy::run(&shell::root()).map(|()| true),
     }
 }

@@ -27,7 +27,7 @@ const QUICK: [Step; 7] = [
 
 /// Steps that start other kernels, the whole demo or a browser.
 const SLOW: [Step; 2] =
-    [("other kernels", || vm::count(&[])), ("console in a browser", || trials("browser"))];
+    [("other kernels", || vm::count(&[], &[])), ("console in a browser", || trials("browser"))];
 
 /// Runs the tests; returns whether none failed.
 pub fn run(quick: bool) -> Result<bool> {

@@ -49,9 +49,9 @@ pub fn run(versions: &[String], options: &[String]) -> Result<bool> {
 }
 
 /// Does the same and counts single trials, each kernel's on their own.
-pub fn count(versions: &[String]) -> Result<Count> {
+pub fn count(versions: &[String], options: &[String]) -> Result<Count> {
     let mut total = Count::default();
-    for outcome in outcomes(versions, &[])? {
+    for outcome in outcomes(versions, options)? {
         println!("{outcome}");
         total.add(outcome.count());
     }

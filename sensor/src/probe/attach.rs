@@ -273,7 +273,12 @@ pub(super) fn load_all(programs: &mut Ebpf) -> Vec<Verified> {
                 Err(Refusal::Missing(why)) => (Some(why), None),
                 Err(Refusal::Refused(why)) => (None, Some(why)),
             };
-            verified.push(Verified { program: name.to_owned(), missing, refused });
+            verified.push(Verified {
+                program: name.to_owned(),
+                missing,
+                refused,
+                instructions: None,
+            });
         });
     }
     for (name, program) in programs.programs_mut() {
@@ -283,7 +288,12 @@ pub(super) fn load_all(programs: &mut Ebpf) -> Vec<Verified> {
             _ => continue,
         };
         let refused = loaded.err().map(|error| sentence(&error));
-        verified.push(Verified { program: name.to_owned(), missing: None, refused });
+        verified.push(Verified {
+            program: name.to_owned(),
+            missing: None,
+            refused,
+            instructions: None,
+        });
     }
     let unlisted: Vec<String> = programs
         .programs()
@@ -292,8 +302,12 @@ pub(super) fn load_all(programs: &mut Ebpf) -> Vec<Verified> {
         .collect();
     verified.extend(unlisted.into_iter().map(|program| {
         let refused = Some("no hook of the probe table uses it".to_owned());
-        Verified { program, missing: None, refused }
+        Verified { program, missing: None, refused, instructions: None }
     }));
+    for known in &mut verified {
+        let info = programs.program(&known.program).and_then(|program| program.info().ok());
+        known.instructions = info.and_then(|info| info.verified_instruction_count());
+    }
     verified
 }
 

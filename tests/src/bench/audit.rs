@@ -24,7 +24,9 @@ pub fn impossible() -> Option<String> {
     let Ok(status) = status() else {
         return Some("auditctl is missing, or this kernel has no audit subsystem".to_owned());
     };
-    if value(&status, "pid") != 0 {
+    // The kernel forgets a daemon that is gone only when it has something to tell it.
+    let daemon = value(&status, "pid");
+    if daemon != 0 && Path::new(&format!("/proc/{daemon}")).exists() {
         return Some("another audit daemon runs on this machine".to_owned());
     }
     let rules = ask(&["-l"]).unwrap_or_default();

@@ -71,7 +71,7 @@ fn every_alternative_loads() -> Result<Completion> {
         let settings = Settings { kernel_log, ..on_loopback() };
         let programs = Probes::verify(&settings)?;
         ensure!(programs.len() >= 12, "only {} programs", programs.len());
-        for Verified { program, missing, refused } in programs {
+        for Verified { program, missing, refused, .. } in programs {
             if let Some(why) = missing {
                 eprintln!("{program}: {why}");
             }
