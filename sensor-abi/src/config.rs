@@ -23,6 +23,8 @@ pub struct Config {
     pub variables: [Variable; VARIABLES_MAX],
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
+    /// Keeps the size a multiple of eight without padding, however many offsets there are.
+    pub filler: [u32; size_of::<Offsets>() / size_of::<u32>() % 2],
 }
 
 /// Environment variables that can be asked for. Each costs a comparison per variable of every
@@ -219,6 +221,8 @@ pub struct Offsets {
     pub ovl_vfs_inode: u32,
     /// `ovl_inode.__upperdentry`, likewise.
     pub ovl_upperdentry: u32,
+    /// `sock.__sk_common` plus `skc_hash` (followed by both ports).
+    pub sock_hash: u32,
 }
 
 impl Offsets {
@@ -226,7 +230,10 @@ impl Offsets {
     pub const UNKNOWN: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Config>() == 24 + 16 * VARIABLES_MAX + size_of::<Offsets>());
+const _: () = {
+    let whole = 24 + 16 * VARIABLES_MAX + size_of::<Offsets>();
+    assert!(size_of::<Config>() == whole.next_multiple_of(8));
+};
 
 #[cfg(feature = "user")]
 // SAFETY: `Config` is `repr(C)`, without padding (zerocopy's `IntoBytes` proves it), and `Copy`.

@@ -7,7 +7,7 @@
 //! binary, so there is no version here; the versioned border is the crate `wire`.
 //!
 //! Reading order: [`config`], [`fault`], [`flow`], [`loss`], [`record`], [`seen`],
-//! [`syscall`], [`parse`].
+//! [`syscall`], [`usage`], [`parse`].
 
 #![cfg_attr(not(test), no_std)]
 #![deny(missing_docs)]
@@ -20,3 +20,4 @@ pub mod parse;
 pub mod record;
 pub mod seen;
 pub mod syscall;
+pub mod usage;

@@ -104,9 +104,13 @@ pub mod socket_event {
     pub const LISTEN_CLOSED: u8 = 5;
     /// A connection was closed; the process is the one that closed it, 0 when the kernel did.
     pub const CLOSED: u8 = 6;
+    /// A process sent through a datagram socket for the first time.
+    pub const SENT: u8 = 7;
+    /// A process received through a datagram socket that it has not sent through.
+    pub const RECEIVED: u8 = 8;
 }
 
-/// A TCP socket changed its state, with the process that owns it.
+/// A TCP socket changed its state, or a datagram socket was used, with the process that did it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Socket {
@@ -116,6 +120,10 @@ pub struct Socket {
     pub local_addr: [u8; 16],
     /// Peer address, likewise.
     pub remote_addr: [u8; 16],
+    /// Inode number of the socket's network namespace.
+    pub netns: u32,
+    /// Low half of the address of the kernel's socket: tells listeners apart that share a port.
+    pub sock: u32,
     /// Local port, host byte order.
     pub local_port: u16,
     /// Peer port, host byte order.
@@ -144,7 +152,7 @@ const _: () = assert!(size_of::<Header>() == 40);
 const _: () = assert!(size_of::<Stdio>() == 24);
 const _: () = assert!(size_of::<Fork>() == 56);
 const _: () = assert!(size_of::<Exit>() == 48);
-const _: () = assert!(size_of::<Socket>() == 80);
+const _: () = assert!(size_of::<Socket>() == 88);
 const _: () = assert!(size_of::<Module>() == 104);
 
 #[cfg(feature = "user")]

@@ -9,7 +9,7 @@ use crate::maps::{FAULTS, LOST, SEEN};
 pub fn count(fault: Fault) {
     if let Some(counts) = FAULTS.get_ptr_mut(0) {
         // SAFETY: a per-CPU slot of the map, valid for the program's run.
-        add(unsafe { &raw mut (*counts)[fault as usize] });
+        add(unsafe { &raw mut (*counts)[fault as usize] }, 1);
     }
 }
 
@@ -18,7 +18,7 @@ pub fn count(fault: Fault) {
 pub fn seen(signal: Signal) {
     if let Some(counts) = SEEN.get_ptr_mut(0) {
         // SAFETY: as above.
-        add(unsafe { &raw mut (*counts)[signal as usize] });
+        add(unsafe { &raw mut (*counts)[signal as usize] }, 1);
     }
 }
 
@@ -27,16 +27,16 @@ pub fn seen(signal: Signal) {
 pub fn lost(signal: Signal, loss: Loss) {
     if let Some(counts) = LOST.get_ptr_mut(0) {
         // SAFETY: as above.
-        add(unsafe { &raw mut (*counts)[loss.slot(signal)] });
+        add(unsafe { &raw mut (*counts)[loss.slot(signal)] }, 1);
     }
 }
 
 /// Atomic, because a program in softirq can interrupt the same program in process context. Written
 /// out, because `core` offers no atomic addition for this target.
 #[inline(always)]
-fn add(counter: *mut u64) {
+pub fn add(counter: *mut u64, by: u64) {
     // SAFETY: callers pass an aligned counter inside a map value.
     unsafe {
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64);
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) by);
     }
 }

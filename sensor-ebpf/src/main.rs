@@ -19,6 +19,7 @@ mod socket;
 mod stdio;
 mod syscall;
 mod throttle;
+mod usage;
 
 /// The kernel requires a GPL-compatible licence for the helpers that trace and read kernel memory.
 #[unsafe(no_mangle)]

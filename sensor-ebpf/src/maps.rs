@@ -15,6 +15,7 @@ use sensor_abi::{
     record::Header,
     seen::Signal,
     syscall::SyscallKey,
+    usage::{Use, UseKey},
 };
 
 use crate::throttle;
@@ -23,6 +24,10 @@ use crate::throttle;
 const FLOWS_MAX: usize = 16_384;
 /// Pairs of process and system call in one drain interval.
 const SYSCALLS_MAX: usize = 8_192;
+/// Pairs of socket and process in one drain interval; the sensor reads early when it fills.
+const USES_MAX: usize = 16_384;
+/// Pairs of datagram socket and process that were announced.
+const USERS_MAX: usize = 8_192;
 /// Sockets between `connect` and its result, or between `close` and its end.
 const OWNERS_MAX: usize = 16_384;
 /// Listening ports on the host.
@@ -82,10 +87,10 @@ impl Scratch {
     pub const SIZE: usize = 16 * 1024;
 }
 
-/// Which half of each pair is written: index 0 flows, 1 system calls; even or odd. The sensor flips
+/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets; even or odd. The sensor flips
 /// it, waits until no program can still write the other half, then reads and empties that half.
 #[btf_map]
-pub static GENERATION: Array<u32, 2> = Array::new();
+pub static GENERATION: Array<u32, 3> = Array::new();
 
 /// Exact flows, written while the generation is even. Full: [`FLOWS_COARSE`].
 #[btf_map]
@@ -103,6 +108,18 @@ pub static SYSCALLS_EVEN: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuH
 /// System calls, written while the generation is odd.
 #[btf_map]
 pub static SYSCALLS_ODD: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuHashMap::new();
+
+/// Uses of sockets, written while the generation is even; on all CPUs together, since a socket and
+/// a process rarely meet on two at once. Full: lost.
+#[btf_map]
+pub static USES_EVEN: HashMap<UseKey, Use, USES_MAX> = HashMap::new();
+/// Uses of sockets, written while the generation is odd.
+#[btf_map]
+pub static USES_ODD: HashMap<UseKey, Use, USES_MAX> = HashMap::new();
+/// Users of datagram sockets that the sensor was told of. Only programs use it; evicts, and then
+/// tells again.
+#[btf_map]
+pub static USERS: LruHashMap<UseKey, u32, USERS_MAX> = LruHashMap::new();
 
 /// What tells of an attack by itself: exec, module, memory and privilege records. Full: lost.
 #[btf_map]

@@ -25,7 +25,7 @@ use crate::{
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u16 = 6;
+pub const IPPROTO_TCP: u16 = 6;
 
 /// The kernel's TCP states, as `include/net/tcp_states.h` numbers them.
 mod state {
@@ -79,17 +79,17 @@ fn try_socket(sock: u64, old: i32, new: i32) {
         (_, state::LISTEN) => listen(sock, netns),
         (state::LISTEN, state::CLOSE) => listen_closed(sock, netns),
         (state::SYN_SENT, state::ESTABLISHED) => {
-            report(sock, socket_event::CONNECTED, take(sock));
+            report(sock, netns, socket_event::CONNECTED, take(sock));
         }
         (state::SYN_SENT, state::CLOSE) => {
-            report(sock, socket_event::CONNECT_FAILED, take(sock));
+            report(sock, netns, socket_event::CONNECT_FAILED, take(sock));
         }
         (state::SYN_RECV, state::ESTABLISHED) => opened(sock, netns),
         (state::SYN_RECV, state::CLOSE) => {
             take(sock);
         }
         (_, state::CLOSE) if old != state::CLOSE => {
-            report(sock, socket_event::CLOSED, take(sock));
+            report(sock, netns, socket_event::CLOSED, take(sock));
         }
         _ => {}
     }
@@ -145,7 +145,7 @@ fn listen(sock: u64, netns: u32) {
     if LISTENERS.insert(&listen_key(sock, netns), &owner, u64::from(BPF_ANY)).is_err() {
         fault::count(Fault::SocketTableFull);
     }
-    report(sock, socket_event::LISTEN, owner);
+    report(sock, netns, socket_event::LISTEN, owner);
 }
 
 #[inline(always)]
@@ -154,10 +154,13 @@ fn listen_closed(sock: u64, netns: u32) {
     // SAFETY: copied out before the removal below.
     let owner = unsafe { LISTENERS.get(&key) }.copied().unwrap_or(Owner::NONE);
     // Listeners can share a port; the entry belongs to the one that came last.
-    if owner.sock == sock {
+    let closed = owner.sock == sock;
+    if closed {
         let _absent = LISTENERS.remove(&key);
     }
-    report(sock, socket_event::LISTEN_CLOSED, owner);
+    // A listener is closed by a process that holds it.
+    let owner = if closed { owner } else { current(sock) };
+    report(sock, netns, socket_event::LISTEN_CLOSED, owner);
 }
 
 /// A handshake ended that a peer began, or that both sides began at once.
@@ -165,17 +168,17 @@ fn listen_closed(sock: u64, netns: u32) {
 fn opened(sock: u64, netns: u32) {
     let owner = take(sock);
     if owner.tgid != 0 {
-        report(sock, socket_event::CONNECTED, owner);
+        report(sock, netns, socket_event::CONNECTED, owner);
         return;
     }
     let key = listen_key(sock, netns);
     // SAFETY: copied out at once.
     let owner = unsafe { LISTENERS.get(&key) }.copied().unwrap_or(Owner::NONE);
-    report(sock, socket_event::ACCEPTED, owner);
+    report(sock, netns, socket_event::ACCEPTED, owner);
 }
 
 #[inline(always)]
-fn report(sock: u64, event: u8, owner: Owner) {
+fn report(sock: u64, netns: u32, event: u8, owner: Owner) {
     // Only the owner tells whether a socket is below the watched cgroup.
     if owner.tgid == 0 && scope::by_cgroup_only() {
         return;
@@ -199,9 +202,11 @@ fn report(sock: u64, event: u8, owner: Owner) {
         },
         local_addr: local_addr(sock, family),
         remote_addr,
+        netns,
+        sock: sock as u32,
         local_port: local_port(sock),
         remote_port: remote_port(sock),
-        family: if is_mapped(&remote_addr) { 4 } else { 6 },
+        family: version(&remote_addr),
         protocol: IPPROTO_TCP as u8,
         event,
         reserved: 0,
@@ -224,8 +229,9 @@ pub fn remote_addr(sock: u64, family: u16) -> [u8; 16] {
     field!(sock, sock_v6_daddr => [u8; 16])
 }
 
+/// Returns the local address, v4-mapped for IPv4; unspecified when the socket is bound to all.
 #[inline(always)]
-fn local_addr(sock: u64, family: u16) -> [u8; 16] {
+pub fn local_addr(sock: u64, family: u16) -> [u8; 16] {
     if family == AF_INET {
         return mapped(field!(sock, sock_saddr => [u8; 4]));
     }
@@ -251,7 +257,12 @@ fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
-/// An IPv6 socket that speaks IPv4 has mapped addresses.
+/// Returns the IP version of an address. An IPv6 socket that speaks IPv4 has mapped addresses.
+#[inline(always)]
+pub fn version(address: &[u8; 16]) -> u8 {
+    if is_mapped(address) { 4 } else { 6 }
+}
+
 #[inline(always)]
 fn is_mapped(address: &[u8; 16]) -> bool {
     matches!(*address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])

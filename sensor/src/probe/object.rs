@@ -65,6 +65,7 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
         exit_says_group_dead: u32::from(layout.exit_says_group_dead),
         variables: variables(&settings.variables),
         offsets: layout.offsets,
+        filler: Default::default(),
     })
 }
 

@@ -153,4 +153,5 @@ fields! {
     inode_ctime_nsec = "inode" "i_ctime_nsec" "__i_ctime.tv_nsec" "i_ctime.tv_nsec",
     ovl_vfs_inode = "ovl_inode" "vfs_inode",
     ovl_upperdentry = "ovl_inode" "__upperdentry",
+    sock_hash = "sock" "__sk_common.skc_hash",
 }
