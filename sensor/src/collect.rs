@@ -87,6 +87,7 @@ impl Collector {
         // Read first: all of it has then been read, lost, or is about to be read.
         let seen = Events::new(self.drain.seen());
         self.poll(ledger, on);
+        self.used(ledger, on);
         for flow in self.drain.flows() {
             let observation = self.tracker.flow(&flow, ClockPair::now());
             ledger.borrow_mut().read(Signal::Flow, observation.events);
@@ -104,6 +105,20 @@ impl Collector {
         ledger.borrow_mut().kernel(seen, &self.drain.lost());
         self.holder.tend();
         self.tracker.expire(clock::boot_ns());
+    }
+
+    /// Reads the uses of sockets. Comes before the flows, which take their process from there.
+    fn used(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
+        let clock = ClockPair::now();
+        for observation in self.tracker.listening(clock) {
+            ledger.borrow_mut().read(observation.signal, observation.events);
+            on(observation);
+        }
+        for used in self.drain.uses() {
+            let observation = self.tracker.usage(&used, clock);
+            ledger.borrow_mut().read(observation.signal, observation.events);
+            on(observation);
+        }
     }
 
     /// Ticks for the last time: nothing is held back.

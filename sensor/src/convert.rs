@@ -10,14 +10,16 @@ use wire::record::{
 };
 
 mod process;
+mod usage;
 
 pub use process::Executed;
+pub use usage::{UseCount, listening, usage};
 
 use crate::clock::ClockPair;
 use crate::drain;
 use crate::ledger::Signal;
 use crate::observation::{Record, Text};
-use crate::owner::{Owner, TCP, Tuple};
+use crate::owner::{Owner, Place, TCP, Tuple};
 use crate::process::Key;
 
 /// TCP flag bits (RFC 9293, section 3.1).
@@ -71,8 +73,8 @@ pub enum What {
     },
     /// A process ended.
     Exit(Exit),
-    /// A TCP socket changed its state.
-    Socket(Box<(Tuple, SocketChange, Connection)>),
+    /// A TCP socket changed its state, or a datagram socket was used for the first time.
+    Socket(Box<SocketEvent>),
     /// Anything that says all about itself, and the process that it was done to.
     Record(Box<Record>, Option<Key>),
 }
@@ -118,6 +120,19 @@ fn head(header: &abi::Header) -> Head {
     }
 }
 
+/// A change of a socket.
+#[derive(Clone, Debug)]
+pub struct SocketEvent {
+    /// Its ends.
+    pub tuple: Tuple,
+    /// Which socket.
+    pub place: Place,
+    /// What it means for the table of owners.
+    pub change: SocketChange,
+    /// What there is to report.
+    pub connection: Connection,
+}
+
 /// What a socket's change of state means for the table of owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketChange {
@@ -131,10 +146,12 @@ pub enum SocketChange {
     Listening,
     /// Nobody listens there any more.
     NotListening,
+    /// A process began to use it, which is worth no report.
+    Used,
 }
 
 /// Converts a socket's change of state; `None` for one that this build does not know.
-fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketChange, Connection)> {
+fn socket(record: &abi::Socket, clock: ClockPair) -> Option<SocketEvent> {
     let process = head(&record.header).process;
     let owner = |direction| Owner { process, direction };
     let (event, change) = match record.event {
@@ -152,6 +169,11 @@ fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketChange
             (connection_event::LISTEN_CLOSED, SocketChange::NotListening)
         }
         socket_event::CLOSED => (connection_event::CLOSED, SocketChange::Closed),
+        // Who receives before it sends, and from anybody, serves.
+        socket_event::RECEIVED if record.remote_port == 0 => {
+            (connection_event::LISTEN, SocketChange::Listening)
+        }
+        socket_event::SENT | socket_event::RECEIVED => (0, SocketChange::Used),
         _ => return None,
     };
     let tuple = Tuple {
@@ -171,7 +193,8 @@ fn socket(record: &abi::Socket, clock: ClockPair) -> Option<(Tuple, SocketChange
         local_port: record.local_port,
         remote_port: record.remote_port,
     };
-    Some((tuple, change, connection))
+    let place = Place { netns: record.netns, sock: record.sock };
+    Some(SocketEvent { tuple, place, change, connection })
 }
 
 /// Converts a flow's counters, and says what they suggest about who opened it.

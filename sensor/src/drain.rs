@@ -13,6 +13,7 @@ use sensor_abi::{
     record as abi,
     seen::Signal,
     syscall::SyscallKey,
+    usage::{Use, UseKey},
 };
 use tracing::error;
 
@@ -78,6 +79,7 @@ pub struct Drain {
     flows: Twin<FlowKey, FlowStats>,
     coarse: Coarse,
     syscalls: Twin<SyscallKey, u64>,
+    uses: Twin<UseKey, Use>,
     faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
     seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
     lost: PerCpuArray<MapData, [u64; Loss::SLOTS]>,
@@ -95,6 +97,7 @@ impl Drain {
         let generation = Arc::new(Mutex::new(typed(maps, "GENERATION")?));
         Ok(Self {
             flows: Twin::take(maps, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
+            uses: Twin::take(maps, ["USES_EVEN", "USES_ODD"], Arc::clone(&generation), 2)?,
             syscalls: Twin::take(maps, ["SYSCALLS_EVEN", "SYSCALLS_ODD"], generation, 1)?,
             coarse: Coarse::new(typed(maps, "FLOWS_COARSE")?),
             faults: typed(maps, "FAULTS")?,
@@ -128,6 +131,13 @@ impl Drain {
         let mut counts = Vec::new();
         self.syscalls.empty(&mut |key, values| counts.push((key, values.iter().sum())));
         counts
+    }
+
+    /// Returns what went through sockets since the last call, in the same way.
+    pub fn uses(&mut self) -> Vec<(UseKey, Use)> {
+        let mut uses = Vec::new();
+        self.uses.empty(&mut |key, values| uses.extend(values.first().map(|used| (key, *used))));
+        uses
     }
 
     /// Returns the totals of each fault since load, indexed by [`Fault`].

@@ -6,12 +6,18 @@ use wire::record::direction;
 
 use crate::process::Key;
 
+mod ports;
+
+pub use self::ports::Place;
+use self::ports::{Holder, Ports};
+
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
+/// IP protocol numbers of UDP and of UDP-Lite, whose sockets need no connection.
+const UDP: u8 = 17;
+const UDP_LITE: u8 = 136;
 /// Connections remembered. A host with more has flows without a process, which is counted.
 const CONNECTIONS_MAX: usize = 32_768;
-/// Listening sockets remembered.
-const LISTENERS_MAX: usize = 4096;
 /// How long a closed connection is kept: its last packets are drained one tick after the close.
 const CLOSED_KEPT_NS: u64 = 10_000_000_000;
 /// How long a flow without any socket event (UDP, ICMP) keeps its direction after its last packet.
@@ -45,27 +51,42 @@ pub struct Owner {
 struct Entry {
     owner: Owner,
     seen_ns: u64,
+    /// When the owner last sent or received, as far as is known.
+    used_ns: u64,
     /// A socket event vouches for it, so silence alone does not end it.
     open: bool,
+}
+
+impl Entry {
+    fn new(owner: Owner, now_ns: u64, open: bool) -> Self {
+        Self { owner, seen_ns: now_ns, used_ns: 0, open }
+    }
 }
 
 /// The table of sockets.
 #[derive(Debug, Default)]
 pub struct Owners {
     connections: HashMap<Tuple, Entry>,
-    listeners: HashMap<(u8, u16), Key>,
+    ports: Ports,
+    /// The network namespace of the interfaces that are watched; 0 when not known.
+    home: u32,
     overflow: u64,
 }
 
 impl Owners {
+    /// Says in which network namespace the interfaces are whose flows are asked for.
+    pub fn set_home(&mut self, netns: u32) {
+        self.home = netns;
+    }
+
     /// Notes that a connection was opened, by whom, and from which side.
     pub fn opened(&mut self, tuple: Tuple, owner: Owner, now_ns: u64) {
-        self.put(tuple, Entry { owner, seen_ns: now_ns, open: true });
+        self.put(tuple, Entry::new(owner, now_ns, true));
     }
 
     /// Notes an attempt that failed: its packets are still to be drained, then it is forgotten.
     pub fn failed(&mut self, tuple: Tuple, owner: Owner, now_ns: u64) {
-        self.put(tuple, Entry { owner, seen_ns: now_ns, open: false });
+        self.put(tuple, Entry::new(owner, now_ns, false));
     }
 
     /// Notes that a connection was closed; it is kept until its last packets are drained.
@@ -77,47 +98,88 @@ impl Owners {
     }
 
     /// Notes who listens on the local port.
-    pub fn listening(&mut self, tuple: &Tuple, process: Option<Key>) {
+    pub fn listening(&mut self, tuple: &Tuple, place: Place, process: Option<Key>, now_ns: u64) {
         let Some(process) = process else { return };
-        let (protocol, port) = (tuple.protocol, tuple.local_port);
-        if self.listeners.len() < LISTENERS_MAX || self.listeners.contains_key(&(protocol, port)) {
-            self.listeners.insert((protocol, port), process);
-        } else {
-            self.overflow += 1;
-        }
+        // The end of a datagram socket is not told.
+        let kept = tuple.protocol == TCP || place.sock == 0;
+        let local = tuple.local;
+        let holder = Holder { place, local, process, seen_ns: now_ns, serves: true, kept };
+        self.ports.hold(tuple.protocol, tuple.local_port, holder);
     }
 
     /// Notes that the local port is no longer listened on.
-    pub fn not_listening(&mut self, tuple: &Tuple) {
-        self.listeners.remove(&(tuple.protocol, tuple.local_port));
+    pub fn not_listening(&mut self, tuple: &Tuple, place: Place, process: Option<Key>) {
+        self.ports.release(tuple.protocol, tuple.local_port, place, process);
     }
 
-    /// Returns the process that is known to hold a socket: who opened it, or who listens on its
-    /// port.
+    /// Notes that a process sent or received through a socket: whoever did so last is the owner.
+    /// Returns who opened the connection, as far as is known.
+    pub fn used(&mut self, tuple: Tuple, place: Place, process: Key, at_ns: u64) -> u8 {
+        if tuple.remote_port == 0 {
+            if is_datagram(tuple.protocol) {
+                let (local, seen_ns) = (tuple.local, at_ns);
+                let (serves, kept) = (false, false);
+                let holder = Holder { place, local, process, seen_ns, serves, kept };
+                self.ports.hold(tuple.protocol, tuple.local_port, holder);
+            }
+            return direction::UNKNOWN;
+        }
+        if let Some(entry) = self.connections.get_mut(&tuple) {
+            entry.seen_ns = entry.seen_ns.max(at_ns);
+            if at_ns >= entry.used_ns {
+                (entry.used_ns, entry.owner.process) = (at_ns, Some(process));
+            }
+            return entry.owner.direction;
+        }
+        let serves = self.ports.find(&tuple, place.netns).is_some_and(|holder| holder.serves);
+        let direction = match (tuple.protocol, serves) {
+            (TCP, true) => direction::INCOMING,
+            _ => direction::UNKNOWN,
+        };
+        let owner = Owner { process: Some(process), direction };
+        self.put(tuple, Entry { used_ns: at_ns, ..Entry::new(owner, at_ns, false) });
+        direction
+    }
+
+    /// Returns the process that is known to hold a socket: who opened it, or who holds its port.
     pub fn of_socket(&self, tuple: &Tuple) -> Option<Key> {
         let opened = self.connections.get(tuple).and_then(|entry| entry.owner.process);
-        opened.or_else(|| self.listeners.get(&(tuple.protocol, tuple.local_port)).copied())
+        opened.or_else(|| self.ports.find(tuple, self.home).map(|holder| holder.process))
+    }
+
+    /// Returns who listens for a connection that was accepted.
+    pub fn listener(&self, tuple: &Tuple, place: Place) -> Option<Key> {
+        self.ports.find(tuple, place.netns).map(|holder| holder.process)
     }
 
     /// Returns a flow's owner. `guess` is the direction that its packets suggest; the first answer
-    /// for a flow is remembered, since later packets tell less.
+    /// for a flow is remembered, since later packets tell less. Who holds a port is asked for each
+    /// time, since ports change hands.
     pub fn of_flow(&mut self, tuple: Tuple, guess: u8, now_ns: u64) -> Owner {
-        if let Some(entry) = self.connections.get_mut(&tuple) {
-            entry.seen_ns = now_ns;
-            if entry.owner.direction == direction::UNKNOWN {
-                entry.owner.direction = guess;
-            }
-            return entry.owner;
-        }
-        let listener = self.listeners.get(&(tuple.protocol, tuple.local_port)).copied();
-        // A port that is listened on is not also one that the kernel picked for a connection.
-        let guess = match (listener, guess) {
-            (Some(_), direction::UNKNOWN) => direction::INCOMING,
-            (_, guess) => guess,
+        let holder = self.ports.find(&tuple, self.home).copied();
+        // A port that is served is not also one that the kernel picked for a connection.
+        let guess = match holder {
+            Some(holder) if holder.serves && guess == direction::UNKNOWN => direction::INCOMING,
+            _ => guess,
         };
-        let process = listener.filter(|_| guess == direction::INCOMING);
-        let owner = Owner { process, direction: guess };
-        self.put(tuple, Entry { owner, seen_ns: now_ns, open: false });
+        let mut owner = match self.connections.get_mut(&tuple) {
+            Some(entry) => {
+                entry.seen_ns = entry.seen_ns.max(now_ns);
+                if entry.owner.direction == direction::UNKNOWN {
+                    entry.owner.direction = guess;
+                }
+                entry.owner
+            }
+            None => {
+                let owner = Owner { process: None, direction: guess };
+                self.put(tuple, Entry::new(owner, now_ns, false));
+                owner
+            }
+        };
+        let holds = |holder: &Holder| {
+            is_datagram(tuple.protocol) || (holder.serves && owner.direction == direction::INCOMING)
+        };
+        owner.process = owner.process.or(holder.filter(holds).map(|holder| holder.process));
         owner
     }
 
@@ -128,11 +190,12 @@ impl Owners {
             let kept = if tcp { CLOSED_KEPT_NS } else { SILENT_KEPT_NS };
             entry.open || now_ns.saturating_sub(entry.seen_ns) < kept
         });
+        self.ports.expire(now_ns);
     }
 
     /// Returns how often the table had no room.
     pub fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.ports.overflow()
     }
 
     /// Adds an entry. A full table first forgets what is closed, then refuses and counts.
@@ -158,6 +221,10 @@ impl Owners {
         }
         self.overflow += (CONNECTIONS_MAX / 8) as u64;
     }
+}
+
+fn is_datagram(protocol: u8) -> bool {
+    matches!(protocol, UDP | UDP_LITE)
 }
 
 #[cfg(test)]
@@ -192,10 +259,10 @@ mod tests {
     #[test]
     fn an_incoming_flow_belongs_to_the_listener() {
         let mut owners = Owners::default();
-        owners.listening(&tuple(80, 0), Some(Key::new(9, 0)));
+        owners.listening(&tuple(80, 0), Place::default(), Some(Key::new(9, 0)), 0);
         let owner = owners.of_flow(tuple(80, 50_000), direction::UNKNOWN, 0);
         assert_eq!(owner, Owner { process: Some(Key::new(9, 0)), direction: direction::INCOMING });
-        owners.not_listening(&tuple(80, 0));
+        owners.not_listening(&tuple(80, 0), Place::default(), None);
         assert_eq!(owners.of_flow(tuple(80, 50_001), direction::INCOMING, 0).process, None);
     }
 
@@ -209,6 +276,52 @@ mod tests {
         owners.expire(SECOND + SILENT_KEPT_NS);
         let much_later = owners.of_flow(udp, direction::INCOMING, 2 * SILENT_KEPT_NS);
         assert_eq!(much_later.direction, direction::INCOMING);
+    }
+
+    #[test]
+    fn a_connection_belongs_to_who_used_it_last() {
+        let mut owners = Owners::default();
+        let place = Place { netns: 1, sock: 5 };
+        owners.listening(&tuple(80, 0), place, Some(Key::new(1, 0)), 0);
+        let incoming = Owner { process: Some(Key::new(1, 0)), direction: direction::INCOMING };
+        owners.opened(tuple(80, 5000), incoming, 0);
+        let who = |owners: &mut Owners| {
+            owners.of_flow(tuple(80, 5000), direction::UNKNOWN, SECOND).process.unwrap().pid
+        };
+        assert_eq!(who(&mut owners), 1);
+        let direction = owners.used(tuple(80, 5000), place, Key::new(2, 0), 30);
+        assert_eq!((direction, who(&mut owners)), (direction::INCOMING, 2));
+        // Uses of several processes come in no order.
+        owners.used(tuple(80, 5000), place, Key::new(3, 0), 20);
+        assert_eq!(who(&mut owners), 2);
+        owners.used(tuple(80, 5000), place, Key::new(3, 0), 40);
+        assert_eq!(who(&mut owners), 3);
+    }
+
+    #[test]
+    fn a_datagram_flow_belongs_to_who_holds_its_port() {
+        let mut owners = Owners::default();
+        let udp = |port| Tuple { protocol: UDP, ..tuple(port, 53) };
+        let bound = |port| Tuple { remote_port: 0, ..udp(port) };
+        let ask = |owners: &mut Owners, at| {
+            let owner = owners.of_flow(udp(40_000), direction::OUTGOING, at);
+            owner.process.map(|process| process.pid)
+        };
+        assert_eq!(ask(&mut owners, 0), None);
+        owners.used(bound(40_000), Place { netns: 1, sock: 1 }, Key::new(7, 0), 1);
+        assert_eq!(ask(&mut owners, 1), Some(7));
+        // The port is taken by another process.
+        owners.used(bound(40_000), Place { netns: 1, sock: 2 }, Key::new(8, 0), 2);
+        assert_eq!(
+            (ask(&mut owners, 2), owners.of_socket(&udp(40_000)).unwrap().pid),
+            (Some(8), 8)
+        );
+        // In another namespace the port is another one.
+        owners.set_home(2);
+        assert_eq!(ask(&mut owners, 3), None);
+        // A connected socket is known by both its ends.
+        owners.used(udp(40_000), Place { netns: 2, sock: 3 }, Key::new(9, 0), 3);
+        assert_eq!(ask(&mut owners, 4), Some(9));
     }
 
     #[test]

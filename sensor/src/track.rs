@@ -1,11 +1,11 @@
 //! Follows processes and sockets through the kernel's records, and says of each record who did it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
 use wire::limits::LINEAGE_MAX;
-use wire::record::{direction, process_flag};
+use wire::record::process_flag;
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;
@@ -13,12 +13,14 @@ use crate::convert::{self, Event, Executed, Head, SocketChange, What};
 use crate::hash::{self, FileId, Hashes, Known};
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record, Text};
-use crate::owner::{Owner, Owners, Tuple};
+use crate::owner::Owners;
 use crate::privileged::{self, ProcLink};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
 use crate::sockets::{self, OpenSocket};
 use crate::user::Users;
+
+mod network;
 
 /// The host's user names.
 const PASSWD: &str = "/etc/passwd";
@@ -41,6 +43,8 @@ pub struct Tracker {
     mount_namespace: Option<u64>,
     /// Only tasks below this cgroup are looked up in `/proc`; empty for all.
     scope: Vec<u8>,
+    /// Sockets that listened before the programs were attached, and are still to be reported.
+    listening: Vec<OpenSocket>,
 }
 
 impl Tracker {
@@ -57,6 +61,7 @@ impl Tracker {
             variables: Vec::new(),
             mount_namespace: privileged::namespace(std::process::id(), ProcLink::MountNamespace),
             scope,
+            listening: Vec::new(),
         }
     }
 
@@ -107,24 +112,7 @@ impl Tracker {
             self.take(seen, keys.get(&seen.parent_pid).copied(), now_ns);
         }
         let inside: Vec<u32> = all.iter().filter(|s| self.in_scope(s)).map(|s| s.pid).collect();
-        self.seed_sockets(&sockets::open_sockets(netns, &inside), &keys, now_ns);
-    }
-
-    /// A connection to a port that is listened on came from outside.
-    fn seed_sockets(&mut self, open: &[OpenSocket], keys: &HashMap<u32, Key>, now_ns: u64) {
-        let listening: HashSet<u16> =
-            open.iter().filter(|s| s.listens).map(|s| s.tuple.local_port).collect();
-        for socket in open {
-            let process = keys.get(&socket.pid).copied();
-            let direction = match listening.contains(&socket.tuple.local_port) {
-                true => direction::INCOMING,
-                false => direction::OUTGOING,
-            };
-            match socket.listens {
-                true => self.owners.listening(&socket.tuple, process),
-                false => self.owners.opened(socket.tuple, Owner { process, direction }, now_ns),
-            }
-        }
+        self.seed_sockets(sockets::open_sockets(netns, &inside), &keys, now_ns);
     }
 
     /// Takes an event in. Returns what there is to report: a fork is only remembered.
@@ -148,11 +136,13 @@ impl Tracker {
                 (process, Record::Exit(exit))
             }
             What::Socket(changed) => {
-                let (tuple, change, connection) = *changed;
-                let owner = self.socket_changed(tuple, change, head);
+                let owner = self.socket_changed(&changed, head);
                 let process = self.actor(head);
+                if changed.change == SocketChange::Used {
+                    return None;
+                }
                 let process = process.or_else(|| self.processes.find(owner?).cloned());
-                (process, Record::Connection(connection))
+                (process, Record::Connection(changed.connection))
             }
             What::Record(record, done_to) => {
                 target = done_to.map(|key| self.lineage_of(key, head.time_ns)).unwrap_or_default();
@@ -160,23 +150,6 @@ impl Tracker {
             }
         };
         Some(Observation { target, ..self.observed(process, signal, record) })
-    }
-
-    /// Brings the table of sockets up to date. Returns who opened a connection as far as the table
-    /// knows, for a listener that was there before the programs were.
-    fn socket_changed(&mut self, tuple: Tuple, change: SocketChange, head: Head) -> Option<Key> {
-        match change {
-            SocketChange::Opened(mut owner) => {
-                owner.process = owner.process.or_else(|| self.owners.of_socket(&tuple));
-                self.owners.opened(tuple, owner, head.time_ns);
-                return owner.process;
-            }
-            SocketChange::Failed(owner) => self.owners.failed(tuple, owner, head.time_ns),
-            SocketChange::Closed => self.owners.closed(&tuple, head.time_ns),
-            SocketChange::Listening => self.owners.listening(&tuple, head.process),
-            SocketChange::NotListening => self.owners.not_listening(&tuple),
-        }
-        None
     }
 
     /// Gives a flow its owner and direction.

@@ -169,7 +169,7 @@ mod tests {
             let length = bytes.len();
             let mut decoder = Decoder::new();
             let decoded = decoder.decode(&words.as_bytes()[..length]);
-            let fixed = [(2, 56), (3, 48), (4, 80), (5, 104)];
+            let fixed = [(2, 56), (3, 48), (4, 88), (5, 104)];
             let known = fixed.contains(&(kind, length));
             prop_assert!(decoded.is_none() || kind == abi::kind::EXEC || known);
             prop_assert!(!known || decoded.is_some());

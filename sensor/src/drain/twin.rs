@@ -1,4 +1,4 @@
-//! Two per-CPU hash tables, one written by the programs while the other is read and emptied.
+//! Two hash tables, one written by the programs while the other is read and emptied.
 
 use std::{
     io,
@@ -54,6 +54,7 @@ pub(super) struct Twin<K, V> {
     written: u32,
     /// Whether the kernel offers to wait for running programs.
     barrier: bool,
+    /// Values that an entry has: one per CPU, or one for all.
     cpus: usize,
     keys: Vec<u8>,
     values: Vec<u8>,
@@ -71,10 +72,6 @@ where
         generation: Generation,
         slot: u32,
     ) -> Result<Self, ProbeError> {
-        let cpus = nr_cpus().map_err(|(_, error)| ProbeError::MapUnusable {
-            name: even,
-            why: format!("the number of CPUs is unknown: {error}"),
-        })?;
         // A process that read before this one may have left it at either; what that one had not
         // read of the other table yet is read with what the programs add to it.
         let written = generation.lock().unwrap_or_else(PoisonError::into_inner).get(&slot, 0);
@@ -82,8 +79,10 @@ where
             name: "GENERATION",
             why: error.to_string(),
         })?;
+        let (even, cpus) = table(maps, even)?;
+        let (odd, _) = table(maps, odd)?;
         Ok(Self {
-            tables: [table(maps, even)?, table(maps, odd)?],
+            tables: [even, odd],
             generation,
             slot,
             written,
@@ -202,10 +201,16 @@ where
     }
 }
 
-fn table(maps: &mut Maps, name: &'static str) -> Result<MapData, ProbeError> {
+/// Takes a table, and tells how many values its entries have.
+fn table(maps: &mut Maps, name: &'static str) -> Result<(MapData, usize), ProbeError> {
+    let unusable = |why: String| ProbeError::MapUnusable { name, why };
     match maps.take_map(name) {
-        Some(Map::PerCpuHashMap(data)) => Ok(data),
-        Some(_) => Err(ProbeError::MapUnusable { name, why: "it is no per-CPU hash".to_owned() }),
+        Some(Map::PerCpuHashMap(data)) => match nr_cpus() {
+            Ok(cpus) => Ok((data, cpus)),
+            Err((_, error)) => Err(unusable(format!("the number of CPUs is unknown: {error}"))),
+        },
+        Some(Map::HashMap(data)) => Ok((data, 1)),
+        Some(_) => Err(unusable("it is no hash".to_owned())),
         None => Err(ProbeError::Map(name)),
     }
 }

@@ -54,6 +54,8 @@ fn socket(tracker: &mut Tracker, pid: u32, event: u8, ports: (u16, u16)) -> Obse
         header: header(abi::kind::SOCKET, pid, 2),
         local_addr: [1; 16],
         remote_addr: [2; 16],
+        netns: 0,
+        sock: 1,
         local_port: ports.0,
         remote_port: ports.1,
         family: 4,
@@ -176,7 +178,7 @@ fn a_scoped_sensor_knows_nothing_of_others() {
 #[test]
 fn a_listener_that_was_there_before_owns_what_it_accepts() {
     let mut tracker = Tracker::new(Vec::new());
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("[::]:0").unwrap();
     tracker.seed(None, 0);
     let port = listener.local_addr().unwrap().port();
     let accepted = socket(&mut tracker, 0, abi::socket_event::ACCEPTED, (port, 50_000));
