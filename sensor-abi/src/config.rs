@@ -9,8 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Config {
-    /// Id of the cgroup v2 directory that limits process signals; 0 watches every task.
-    pub scope_cgroup_id: u64,
+    /// Id of the cgroup v2 directory that limits process signals, a `u64`; 0 watches every task.
+    /// As bytes, so that there is no padding behind an odd number of offsets.
+    pub scope_cgroup_id: [u8; 8],
     /// Depth of that directory below the cgroup root (the root itself is level 0).
     pub scope_cgroup_level: u32,
     /// Inode number of the network namespace that limits socket signals; 0 watches all.
@@ -223,6 +224,8 @@ pub struct Offsets {
     pub ovl_upperdentry: u32,
     /// `sock.__sk_common` plus `skc_hash` (followed by both ports).
     pub sock_hash: u32,
+    /// `task_struct.thread_info` plus `thread_info.status` (x86: inside a 32-bit system call).
+    pub thread_info_status: u32,
 }
 
 impl Offsets {

@@ -75,6 +75,10 @@ macro_rules! plain {
 }
 plain!(u8, u16, u32, u64);
 
+impl<const N: usize> Plain for [u64; N] {
+    const ZERO: Self = [0; N];
+}
+
 impl<const N: usize> Plain for [u8; N] {
     const ZERO: Self = [0; N];
 }

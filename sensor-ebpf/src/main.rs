@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod call;
 mod exec;
 mod exit;
 mod fault;

@@ -5,10 +5,11 @@
 //! fail for one. The sensor scales the per-CPU ones down on machines with many CPUs.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use sensor_abi::{
+    call,
     fault::Fault,
     flow::{FlowKey, FlowStats, coarse},
     loss::Loss,
@@ -133,6 +134,11 @@ pub static FILE: RingBuf<Header, FILE_BYTES> = RingBuf::new();
 /// Payloads of packets, which a peer can send at will. Full: lost.
 #[btf_map]
 pub static PAYLOAD: RingBuf<Header, PAYLOAD_BYTES> = RingBuf::new();
+
+/// Programs of single system calls, run when one has ended; set by the sensor. Empty where they are
+/// probed one by one.
+#[btf_map]
+pub static CALLS: ProgramArray<{ call::SLOTS }> = ProgramArray::new();
 
 /// Owners of sockets that are opening or closing, by the socket's address. Only programs use it.
 #[btf_map]

@@ -58,7 +58,7 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
         None => (0, 0),
     };
     Ok(Config {
-        scope_cgroup_id: id,
+        scope_cgroup_id: id.to_ne_bytes(),
         scope_cgroup_level: level,
         scope_netns: scope.netns.as_deref().map(netns::inode).transpose()?.unwrap_or(0),
         reserved: 0,

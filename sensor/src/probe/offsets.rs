@@ -154,4 +154,5 @@ fields! {
     ovl_vfs_inode = "ovl_inode" "vfs_inode",
     ovl_upperdentry = "ovl_inode" "__upperdentry",
     sock_hash = "sock" "__sk_common.skc_hash",
+    thread_info_status = "task_struct" "thread_info.status",
 }
