@@ -12,6 +12,7 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(missing_docs)]
 
+pub mod act;
 pub mod call;
 pub mod config;
 pub mod fault;

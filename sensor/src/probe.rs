@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod attach;
+mod calls;
 mod inject;
 mod interfaces;
 mod maps;
