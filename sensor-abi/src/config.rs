@@ -226,6 +226,42 @@ pub struct Offsets {
     pub sock_hash: u32,
     /// `task_struct.thread_info` plus `thread_info.status` (x86: inside a 32-bit system call).
     pub thread_info_status: u32,
+    /// `task_struct.pid_links`.
+    pub task_pid_links: u32,
+    /// `pid.tasks` (an array; the first is that of the thread).
+    pub pid_tasks: u32,
+    /// `pid_namespace.idr` plus where that keeps its topmost entry.
+    pub pidns_numbers: u32,
+    /// `xa_node.shift`.
+    pub xa_node_shift: u32,
+    /// `xa_node.slots`.
+    pub xa_node_slots: u32,
+    /// `proc_inode.pid`.
+    pub proc_inode_pid: u32,
+    /// `proc_inode.vfs_inode` (an inode is embedded there).
+    pub proc_inode_vfs: u32,
+    /// `file.f_mode`.
+    pub file_mode: u32,
+    /// `vm_area_struct.vm_flags`.
+    pub vma_flags: u32,
+    /// `cred.cap_permitted`.
+    pub cred_permitted: u32,
+    /// `cred.cap_effective`.
+    pub cred_effective: u32,
+    /// `linux_binprm.cred`.
+    pub bprm_cred: u32,
+    /// `bpf_prog.type`.
+    pub bpf_prog_type: u32,
+    /// `bpf_prog.aux`.
+    pub bpf_prog_aux: u32,
+    /// `bpf_prog_aux.name` (an array).
+    pub bpf_prog_name: u32,
+    /// `bpf_map.map_type`.
+    pub bpf_map_type: u32,
+    /// `bpf_map.name` (an array).
+    pub bpf_map_name: u32,
+    /// `io_kiocb.opcode`.
+    pub request_opcode: u32,
 }
 
 impl Offsets {

@@ -8,6 +8,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub mod exec;
 
 pub use exec::{Exec, exec_flag};
+pub mod memory;
+pub mod privilege;
 
 /// Values of [`Header::kind`]. Each signal has a block of numbers.
 pub mod kind {
@@ -21,6 +23,14 @@ pub mod kind {
     pub const SOCKET: u32 = 4;
     /// [`super::Module`], on the security ring.
     pub const MODULE: u32 = 5;
+    /// [`super::memory::Memory`], on the security ring.
+    pub const MEMORY: u32 = 24;
+    /// [`super::privilege::Privilege`], on the security ring.
+    pub const PRIVILEGE: u32 = 32;
+    /// [`super::privilege::Credentials`], on the security ring.
+    pub const CREDENTIALS: u32 = 33;
+    /// [`super::privilege::Mount`], on the security ring.
+    pub const MOUNT: u32 = 34;
 }
 
 /// Length of a task's `comm`.

@@ -10,7 +10,10 @@ use aya_ebpf::{
     macros::raw_tracepoint,
     programs::{RawTracePointContext, RetProbeContext},
 };
-use sensor_abi::call::{IA32, NUMBERS, X32_BIT};
+use sensor_abi::{
+    act::flag,
+    call::{IA32, NUMBERS, X32_BIT},
+};
 
 use crate::{
     kernel::{self, current_task, field},
@@ -22,54 +25,40 @@ const TS_COMPAT: u32 = 0x0002;
 /// `MAX_ERRNO`: results above its negation are errors.
 const ERRNO_MAX: i64 = 4095;
 
-/// Registers that the kernel saved when the task entered it, as `struct pt_regs` has them.
+/// Where `struct pt_regs` has what the kernel saved when the task entered it.
+#[cfg(bpf_target_arch = "x86_64")]
 mod saved {
-    #[cfg(bpf_target_arch = "x86_64")]
-    pub mod layout {
-        pub const WORDS: usize = 16;
-        pub const NUMBER: usize = 15;
-        pub const ARGS: [usize; 6] = [14, 13, 12, 7, 9, 8];
-        pub const IA32_ARGS: [usize; 6] = [5, 11, 12, 13, 14, 4];
-    }
-    // The first argument's register takes the result, so the kernel keeps it apart.
-    #[cfg(not(bpf_target_arch = "x86_64"))]
-    pub mod layout {
-        pub const WORDS: usize = 36;
-        pub const NUMBER: usize = 35;
-        pub const ARGS: [usize; 6] = [34, 1, 2, 3, 4, 5];
-        pub const IA32_ARGS: [usize; 6] = ARGS;
-    }
+    pub const NUMBER: u32 = 120;
+    pub const ARGS: [u32; 6] = [112, 104, 96, 56, 72, 64];
+    pub const IA32_ARGS: [u32; 6] = [40, 88, 96, 104, 112, 32];
 }
-use saved::layout;
+/// On this architecture the result takes the first argument's register, so that is kept apart.
+#[cfg(not(bpf_target_arch = "x86_64"))]
+mod saved {
+    pub const NUMBER: u32 = 280;
+    pub const ARGS: [u32; 6] = [272, 8, 16, 24, 32, 40];
+    pub const IA32_ARGS: [u32; 6] = ARGS;
+}
 
 /// A system call that has ended.
 pub struct Call {
-    args: [u64; 6],
+    registers: u64,
     /// What it returned: a small negative number is an error.
     pub result: i64,
+    /// [`flag::COMPAT`] or nothing.
+    pub flags: u32,
 }
 
 impl Call {
     #[inline(always)]
-    fn read(registers: u64, result: i64) -> Self {
-        let words: [u64; layout::WORDS] = kernel::read(registers, 0);
-        let mut args = [0; 6];
-        if is_ia32() {
-            for (arg, place) in args.iter_mut().zip(layout::IA32_ARGS) {
-                *arg = words[place] & 0xffff_ffff;
-            }
-        } else {
-            for (arg, place) in args.iter_mut().zip(layout::ARGS) {
-                *arg = words[place];
-            }
-        }
-        Self { args, result }
+    fn new(registers: u64, result: i64) -> Self {
+        Self { registers, result, flags: if is_ia32() { flag::COMPAT } else { 0 } }
     }
 
     /// From the tracepoint at the end of every call. match-proto: sys_exit(regs, ret)
     #[inline(always)]
     pub fn ended(ctx: &RawTracePointContext) -> Self {
-        Self::read(ctx.arg::<u64>(0), ctx.arg::<u64>(1) as i64)
+        Self::new(ctx.arg::<u64>(0), ctx.arg::<u64>(1) as i64)
     }
 
     /// From the return of a system call's own function.
@@ -77,21 +66,56 @@ impl Call {
     pub fn returned(ctx: &RetProbeContext) -> Self {
         // SAFETY: neither helper has preconditions; what the second returns is only an address.
         let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
-        Self::read(registers as u64, ctx.ret::<u64>() as i64)
+        Self::new(registers as u64, ctx.ret::<u64>() as i64)
     }
 
     /// Returns an argument as it was in its register.
     #[inline(always)]
-    pub const fn arg(&self, index: usize) -> u64 {
-        self.args[index]
+    pub fn arg(&self, index: usize) -> u64 {
+        if self.flags & flag::COMPAT == 0 {
+            return kernel::read(self.registers, saved::ARGS[index]);
+        }
+        u64::from(kernel::read::<u32>(self.registers, saved::IA32_ARGS[index]))
     }
 
-    /// Returns whether the call failed.
+    /// Returns the error number of a call that failed, else 0.
     #[inline(always)]
-    pub const fn failed(&self) -> bool {
-        self.result < 0 && self.result >= -ERRNO_MAX
+    pub const fn error(&self) -> u32 {
+        if self.result < 0 && self.result >= -ERRNO_MAX { -self.result as u32 } else { 0 }
+    }
+
+    /// Reads a pair of words from the process's memory, such as an `iovec`.
+    #[inline(always)]
+    pub fn pair(&self, address: u64) -> [u64; 2] {
+        if self.flags & flag::COMPAT == 0 {
+            return kernel::read_user(address);
+        }
+        let [first, second] = kernel::read_user::<[u32; 2]>(address);
+        [u64::from(first), u64::from(second)]
     }
 }
+
+/// Makes programs that do the same at the end of a system call: one that the tracepoint at the end of
+/// every call jumps to, and one, if it is named, for the return of the call's own function.
+macro_rules! on_call {
+    ($($(#[$doc:meta])* $ended:ident $(, $returned:ident)? => $handle:expr;)*) => {$(
+        $(#[$doc])*
+        #[aya_ebpf::macros::raw_tracepoint(tracepoint = "sys_exit")]
+        pub fn $ended(ctx: aya_ebpf::programs::RawTracePointContext) -> i32 {
+            ($handle)(&$crate::call::Call::ended(&ctx));
+            0
+        }
+
+        $(
+            #[aya_ebpf::macros::kretprobe]
+            pub fn $returned(ctx: aya_ebpf::programs::RetProbeContext) -> u32 {
+                ($handle)(&$crate::call::Call::returned(&ctx));
+                0
+            }
+        )?
+    )*};
+}
+pub(crate) use on_call;
 
 #[inline(always)]
 fn is_ia32() -> bool {
@@ -108,7 +132,7 @@ pub fn call(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn jump<C: EbpfContext>(ctx: &C, registers: u64) {
-    let number = kernel::read::<u64>(registers, layout::NUMBER as u32 * 8) as u32 & !X32_BIT;
+    let number = kernel::read::<u32>(registers, saved::NUMBER) & !X32_BIT;
     if number >= NUMBERS {
         return;
     }

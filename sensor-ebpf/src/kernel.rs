@@ -2,7 +2,10 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+    bpf_probe_read_user_str,
+};
 use sensor_abi::{
     config::{Config, Offsets},
     fault::Fault,
@@ -75,6 +78,10 @@ macro_rules! plain {
 }
 plain!(u8, u16, u32, u64);
 
+impl<const N: usize> Plain for [u32; N] {
+    const ZERO: Self = [0; N];
+}
+
 impl<const N: usize> Plain for [u64; N] {
     const ZERO: Self = [0; N];
 }
@@ -112,6 +119,37 @@ pub fn read<T: Plain>(base: u64, offset: u32) -> T {
                 ptr::with_exposed_provenance(address as usize),
             );
         }
+    }
+    value
+}
+
+/// Reads a string that ends with NUL into `target`, from the process's memory or the kernel's;
+/// returns whether it may be longer than that. What cannot be read is empty.
+#[inline(always)]
+pub fn text<const N: usize>(target: *mut [u8; N], address: u64, from_user: bool) -> bool {
+    let source = ptr::with_exposed_provenance(address as usize);
+    // SAFETY: callers pass writable memory; the helpers check the source themselves.
+    let written = unsafe {
+        if from_user {
+            bpf_probe_read_user_str(target.cast(), N as u32, source)
+        } else {
+            bpf_probe_read_kernel_str(target.cast(), N as u32, source)
+        }
+    };
+    written == N as i64
+}
+
+/// Reads a value from the process's memory; zero when that fails.
+#[inline(always)]
+pub fn read_user<T: Plain>(address: u64) -> T {
+    let mut value = T::ZERO;
+    // SAFETY: the helper checks the address itself, and zeroes the value when it is bad.
+    unsafe {
+        bpf_probe_read_user(
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
+            ptr::with_exposed_provenance(address as usize),
+        );
     }
     value
 }

@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod act;
 mod call;
 mod exec;
 mod exit;
@@ -12,15 +13,20 @@ mod flow;
 mod fork;
 mod kernel;
 mod maps;
+mod memory;
 mod module;
+mod opened;
 mod path;
+mod privilege;
 mod ring;
 mod scope;
 mod socket;
 mod stdio;
 mod syscall;
+mod task;
 mod throttle;
 mod usage;
+mod uring;
 
 /// The kernel requires a GPL-compatible licence for the helpers that trace and read kernel memory.
 #[unsafe(no_mangle)]

@@ -9,11 +9,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use sensor_abi::{
+    act::ActKey,
     call,
     fault::Fault,
     flow::{FlowKey, FlowStats, coarse},
     loss::Loss,
-    record::Header,
+    record::{Header, privilege::Identity},
     seen::Signal,
     syscall::SyscallKey,
     usage::{Use, UseKey},
@@ -29,6 +30,10 @@ const SYSCALLS_MAX: usize = 8_192;
 const USES_MAX: usize = 16_384;
 /// Pairs of datagram socket and process that were announced.
 const USERS_MAX: usize = 8_192;
+/// Repeated acts on memory and with privileges in one drain interval.
+const ACTS_MAX: usize = 2_048;
+/// Threads whose credentials changed lately.
+const IDENTITIES_MAX: usize = 2_048;
 /// Sockets between `connect` and its result, or between `close` and its end.
 const OWNERS_MAX: usize = 16_384;
 /// Listening ports on the host.
@@ -67,6 +72,14 @@ impl Owner {
         Self { start_ns: 0, cgroup_id: 0, sock: 0, tgid: 0, tid: 0, uid: 0, reserved: 0 };
 }
 
+/// Names a thread for good.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Thread {
+    pub start_ns: u64,
+    pub tid: u64,
+}
+
 /// Names a listening port.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -89,6 +102,7 @@ impl Scratch {
 }
 
 /// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets; even or odd. The sensor flips
+/// Which half of each pair is written: index 0 flows, 1 system calls, 2 acts; even or odd. The sensor flips
 /// it, waits until no program can still write the other half, then reads and empties that half.
 #[btf_map]
 pub static GENERATION: Array<u32, 3> = Array::new();
@@ -121,6 +135,12 @@ pub static USES_ODD: HashMap<UseKey, Use, USES_MAX> = HashMap::new();
 /// tells again.
 #[btf_map]
 pub static USERS: LruHashMap<UseKey, u32, USERS_MAX> = LruHashMap::new();
+/// Acts that repeat, written while the generation is even. Full: told one by one, or lost.
+#[btf_map]
+pub static ACTS_EVEN: PerCpuHashMap<ActKey, u64, ACTS_MAX> = PerCpuHashMap::new();
+/// Acts that repeat, written while the generation is odd.
+#[btf_map]
+pub static ACTS_ODD: PerCpuHashMap<ActKey, u64, ACTS_MAX> = PerCpuHashMap::new();
 
 /// What tells of an attack by itself: exec, module, memory and privilege records. Full: lost.
 #[btf_map]
@@ -134,6 +154,14 @@ pub static FILE: RingBuf<Header, FILE_BYTES> = RingBuf::new();
 /// Payloads of packets, which a peer can send at will. Full: lost.
 #[btf_map]
 pub static PAYLOAD: RingBuf<Header, PAYLOAD_BYTES> = RingBuf::new();
+
+/// Last known credentials of threads that changed them, where the change itself cannot be probed.
+/// Only programs use it; evicts.
+#[btf_map]
+pub static IDENTITIES: LruHashMap<Thread, Identity, IDENTITIES_MAX> = LruHashMap::new();
+/// 1 once somebody opened another process's memory file for writing. Only programs use it.
+#[btf_map]
+pub static MEMORY_OPENED: Array<u32, 1> = Array::new();
 
 /// Programs of single system calls, run when one has ended; set by the sensor. Empty where they are
 /// probed one by one.

@@ -1,0 +1,96 @@
+//! Another process's memory through its file `/proc/PID/mem`.
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use sensor_abi::{
+    act::{flag, memory as action},
+    seen::Signal,
+};
+
+use super::{blank, tell};
+use crate::{
+    act,
+    call::{Call, on_call},
+    kernel::{field, setting},
+    maps::MEMORY_OPENED,
+    scope,
+    task::{self, Process},
+};
+
+/// `PROC_SUPER_MAGIC`.
+const PROC_MAGIC: u64 = 0x9fa0;
+/// `FMODE_WRITE`.
+const WRITABLE: u32 = 2;
+
+on_call! {
+    /// Stands in. match-proto: pwrite64(unsigned int fd, const char __user *buf, size_t count,
+    proc_mem_write => try_written;
+}
+
+/// Preferred. match-proto: static int mem_open(struct inode *inode, struct file *file)
+#[kprobe]
+pub fn proc_mem_open_hook(ctx: ProbeContext) -> u32 {
+    let file = ctx.arg::<u64>(1).unwrap_or(0);
+    let mode = field!(file, file_mode => u32);
+    if mode & WRITABLE != 0 && scope::task() {
+        let inode = ctx.arg::<u64>(0).unwrap_or(0);
+        report(action::PROC_MEM_OPEN, inode, 0, flag::RESULT_UNKNOWN);
+    }
+    0
+}
+
+/// Preferred: also what is written by splicing and through io_uring.
+/// match-proto: static ssize_t mem_write(struct file *file, const char __user *buf,
+#[kprobe]
+pub fn proc_mem_write_hook(ctx: ProbeContext) -> u32 {
+    if scope::task() {
+        let inode = field!(ctx.arg::<u64>(0).unwrap_or(0), file_inode => u64);
+        let count = ctx.arg::<u64>(2).unwrap_or(0);
+        report(action::PROC_MEM_WRITE, inode, count as i64, flag::RESULT_UNKNOWN);
+    }
+    0
+}
+
+/// Stands in: a file of `/proc` was opened for writing.
+#[inline(always)]
+pub fn opened(call: &Call, file: u64) {
+    if is_memory(file) {
+        if let Some(opened) = MEMORY_OPENED.get_ptr_mut(0) {
+            // SAFETY: a slot of the map; every writer writes the same.
+            unsafe { *opened = 1 };
+        }
+        report(action::PROC_MEM_OPEN, field!(file, file_inode => u64), 0, call.flags);
+    }
+}
+
+/// Writing is frequent, so a look at the file has to wait until somebody has opened such a one.
+#[inline(always)]
+fn try_written(call: &Call) {
+    if MEMORY_OPENED.get(0).copied().unwrap_or(0) == 0 || call.error() != 0 || !scope::task() {
+        return;
+    }
+    let file = task::file(call.arg(0) as u32);
+    if task::file_system(file) == PROC_MAGIC && is_memory(file) {
+        let inode = field!(file, file_inode => u64);
+        report(action::PROC_MEM_WRITE, inode, call.result, call.flags);
+    }
+}
+
+#[inline(always)]
+fn is_memory(file: u64) -> bool {
+    task::file_name::<4>(file) == *b"mem\0"
+}
+
+#[inline(always)]
+fn report(action: u32, inode: u64, result: i64, flags: u32) {
+    let outer: u32 = setting!(offsets.proc_inode_vfs);
+    let pid = field!(inode.wrapping_sub(u64::from(outer)), proc_inode_pid => u64);
+    let target = Process::of(task::of_pid(pid));
+    if target.is_own() {
+        return;
+    }
+    if act::is_first(Signal::Memory, &act::key(action, 0, &target)) {
+        let mut record = blank(action, &target, result, flags);
+        record.length = result as u64;
+        tell(&record);
+    }
+}
