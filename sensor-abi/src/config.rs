@@ -246,8 +246,6 @@ pub struct Offsets {
     pub vma_flags: u32,
     /// `cred.cap_permitted`.
     pub cred_permitted: u32,
-    /// `cred.cap_effective`.
-    pub cred_effective: u32,
     /// `linux_binprm.cred`.
     pub bprm_cred: u32,
     /// `bpf_prog.type`.

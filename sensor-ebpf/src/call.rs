@@ -117,6 +117,26 @@ macro_rules! on_call {
 }
 pub(crate) use on_call;
 
+/// Makes two programs that do the same when a function of the kernel begins, with its first
+/// arguments: one for a kprobe, one for a trampoline, which costs a fraction.
+macro_rules! on_function {
+    ($($(#[$doc:meta])* $probed:ident, $entered:ident ($($arg:literal),*) => $handle:expr;)*) => {$(
+        $(#[$doc])*
+        #[aya_ebpf::macros::kprobe]
+        pub fn $probed(ctx: aya_ebpf::programs::ProbeContext) -> u32 {
+            ($handle)([$(ctx.arg::<u64>($arg).unwrap_or(0)),*]);
+            0
+        }
+
+        #[aya_ebpf::macros::fentry]
+        pub fn $entered(ctx: aya_ebpf::programs::FEntryContext) -> i32 {
+            ($handle)([$(ctx.arg::<u64>($arg)),*]);
+            0
+        }
+    )*};
+}
+pub(crate) use on_function;
+
 #[inline(always)]
 fn is_ia32() -> bool {
     cfg!(bpf_target_arch = "x86_64")

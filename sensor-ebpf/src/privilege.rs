@@ -1,9 +1,6 @@
 //! Privileges used and gained, beside kernel modules.
 
-use aya_ebpf::{
-    macros::{kprobe, raw_tracepoint},
-    programs::{ProbeContext, RawTracePointContext},
-};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_abi::{
     act::{flag, privilege as action},
     record::{
@@ -15,7 +12,7 @@ use sensor_abi::{
 
 use crate::{
     act,
-    call::{Call, on_call},
+    call::{Call, on_call, on_function},
     kernel::field,
     maps::SECURITY,
     ring, scope,
@@ -77,15 +74,18 @@ pub fn module_removed(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Preferred: what is written is the kernel's own copy.
-/// match-proto: static ssize_t cgroup_release_agent_write(struct kernfs_open_file *of, char *buf,
-#[kprobe]
-pub fn release_agent(ctx: ProbeContext) -> u32 {
+on_function! {
+    /// Preferred: what is written is the kernel's own copy.
+    /// match-proto: static ssize_t cgroup_release_agent_write(struct kernfs_open_file *of, char *buf,
+    release_agent_probed, release_agent_entered (0, 1) => release_agent_written;
+}
+
+#[inline(always)]
+fn release_agent_written([_file, content]: [u64; 2]) {
     if scope::task() {
         let act = blank(action::RELEASE_AGENT, &Process::NONE, 0, flag::RESULT_UNKNOWN);
-        mount::tell_source(&act, ctx.arg::<u64>(1).unwrap_or(0));
+        mount::tell_source(&act, content);
     }
-    0
 }
 
 /// Stands in: a file of a version 1 cgroup was opened for writing.

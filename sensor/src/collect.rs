@@ -102,6 +102,7 @@ impl Collector {
                 on(observation);
             }
         }
+        self.tell_acts(ledger, on);
         ledger.borrow_mut().kernel(seen, &self.drain.lost());
         self.holder.tend();
         self.tracker.expire(clock::boot_ns());
@@ -116,6 +117,10 @@ impl Collector {
         }
         for used in self.drain.uses() {
             let observation = self.tracker.usage(&used, clock);
+    fn tell_acts(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
+        let clock = ClockPair::now();
+        for act in self.drain.acts() {
+            let Some(observation) = self.tracker.act(&act, clock) else { continue };
             ledger.borrow_mut().read(observation.signal, observation.events);
             on(observation);
         }

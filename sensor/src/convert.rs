@@ -1,5 +1,6 @@
 //! The kernel's records → the wire's. The only file that names both crates.
 
+use sensor_abi::act::ActKey;
 use sensor_abi::flow::{Direction, FlowKey, FlowStats};
 use sensor_abi::record as abi;
 use sensor_abi::record::socket_event;
@@ -9,6 +10,7 @@ use wire::record::{
     direction, privilege_action,
 };
 
+pub mod act;
 mod process;
 mod usage;
 
@@ -34,6 +36,9 @@ const ICMPV6_ECHO_REQUEST: u16 = 128;
 pub type FlowCount = (FlowKey, FlowStats);
 /// Counted system calls as the drain gives them.
 pub type SyscallCount = (SyscallKey, u64);
+
+/// A counted act as the drain gives it.
+pub type ActCount = (ActKey, u64);
 
 /// Who did something and when, as every ring record says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +84,12 @@ pub enum What {
     Record(Box<Record>, Option<Key>),
 }
 
+impl What {
+    fn about((record, done_to): (Record, Option<Key>)) -> Self {
+        Self::Record(Box::new(record), done_to)
+    }
+}
+
 /// Converts a ring record; `None` for an event that this build does not know.
 pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
     let (header, signal, what) = match record {
@@ -106,6 +117,18 @@ pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
             };
             let what = What::Record(Box::new(Record::Privilege(module)), None);
             (&record.header, Signal::Module, what)
+        }
+        drain::Record::Memory(record) => {
+            (&record.header, Signal::Memory, What::about(act::memory(record, clock)?))
+        }
+        drain::Record::Privilege(record) => {
+            (&record.act.header, Signal::Privilege, What::about(act::privilege(record, clock)?))
+        }
+        drain::Record::Credentials(record) => {
+            (&record.act.header, Signal::Privilege, What::about(act::credentials(record, clock)?))
+        }
+        drain::Record::Mount(record) => {
+            (&record.act.header, Signal::Privilege, What::about(act::mount(record, clock)?))
         }
     };
     Some(Event { head: head(header), signal, what })

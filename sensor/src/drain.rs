@@ -7,6 +7,7 @@ use std::{
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use sensor_abi::{
+    act::ActKey,
     fault::Fault,
     flow::{FlowKey, FlowStats},
     loss::Loss,
@@ -60,6 +61,14 @@ pub enum Record<'a> {
     Socket(&'a abi::Socket),
     /// A kernel module was loaded.
     Module(&'a abi::Module),
+    /// Memory was touched.
+    Memory(&'a abi::memory::Memory),
+    /// A privilege was used.
+    Privilege(&'a abi::privilege::Privilege),
+    /// Credentials changed.
+    Credentials(&'a abi::privilege::Credentials),
+    /// Something was mounted or unmounted.
+    Mount(&'a abi::privilege::Mount),
 }
 
 /// What one emptying of the rings gave.
@@ -80,6 +89,7 @@ pub struct Drain {
     coarse: Coarse,
     syscalls: Twin<SyscallKey, u64>,
     uses: Twin<UseKey, Use>,
+    acts: Twin<ActKey, u64>,
     faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
     seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
     lost: PerCpuArray<MapData, [u64; Loss::SLOTS]>,
@@ -99,6 +109,13 @@ impl Drain {
             flows: Twin::take(maps, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
             uses: Twin::take(maps, ["USES_EVEN", "USES_ODD"], Arc::clone(&generation), 2)?,
             syscalls: Twin::take(maps, ["SYSCALLS_EVEN", "SYSCALLS_ODD"], generation, 1)?,
+            syscalls: Twin::take(
+                maps,
+                ["SYSCALLS_EVEN", "SYSCALLS_ODD"],
+                Arc::clone(&generation),
+                1,
+            )?,
+            acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], generation, 2)?,
             coarse: Coarse::new(typed(maps, "FLOWS_COARSE")?),
             faults: typed(maps, "FAULTS")?,
             seen: typed(maps, "SEEN")?,
@@ -138,6 +155,11 @@ impl Drain {
         let mut uses = Vec::new();
         self.uses.empty(&mut |key, values| uses.extend(values.first().map(|used| (key, *used))));
         uses
+    /// Returns the acts counted since the last call, in the same way.
+    pub fn acts(&mut self) -> Vec<(ActKey, u64)> {
+        let mut counts = Vec::new();
+        self.acts.empty(&mut |key, values| counts.push((key, values.iter().sum())));
+        counts
     }
 
     /// Returns the totals of each fault since load, indexed by [`Fault`].

@@ -21,6 +21,7 @@ use crate::sockets::{self, OpenSocket};
 use crate::user::Users;
 
 mod network;
+mod acts;
 
 /// The host's user names.
 const PASSWD: &str = "/etc/passwd";
@@ -144,9 +145,13 @@ impl Tracker {
                 let process = process.or_else(|| self.processes.find(owner?).cloned());
                 (process, Record::Connection(changed.connection))
             }
-            What::Record(record, done_to) => {
+            What::Record(mut record, done_to) => {
                 target = done_to.map(|key| self.lineage_of(key, head.time_ns)).unwrap_or_default();
-                (self.actor(head), *record)
+                let process = self.actor(head);
+                if !self.learn(&mut record, head) {
+                    return None;
+                }
+                (process, *record)
             }
         };
         Some(Observation { target, ..self.observed(process, signal, record) })

@@ -2,7 +2,6 @@
 //!
 //! Programs that compile at run time do this all the time, so it is only counted.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use sensor_abi::{
     act::{flag, memory as action},
     seen::Signal,
@@ -10,7 +9,7 @@ use sensor_abi::{
 
 use crate::{
     act,
-    call::{Call, on_call},
+    call::{Call, on_call, on_function},
     kernel::field,
     scope,
     task::Process,
@@ -28,29 +27,31 @@ on_call! {
     map => try_map;
 }
 
-/// Preferred: before the change, so that the memory's former protection is known.
-/// match-proto: int security_file_mprotect(struct vm_area_struct *vma, unsigned long reqprot,
-#[kprobe]
-pub fn protect_hook(ctx: ProbeContext) -> u32 {
-    let (vma, wanted) = (ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u64>(1).unwrap_or(0));
-    if wanted & EXEC != 0 {
-        let was = field!(vma, vma_flags => u64);
-        if wanted & WRITE != 0 || (was & WRITE != 0 && was & EXEC == 0) {
-            count(action::WRITE_TO_EXEC, flag::RESULT_UNKNOWN);
-        }
-    }
-    0
+on_function! {
+    /// Preferred: before the change, so that the memory's former protection is known.
+    /// match-proto: int security_file_mprotect(struct vm_area_struct *vma, unsigned long reqprot,
+    protect_probed, protect_entered (0, 1) => before_protect;
+    /// Preferred: costs other mappings least.
+    /// match-proto: int security_mmap_file(struct file *file, unsigned long prot,
+    map_probed, map_entered (0, 1) => before_map;
 }
 
-/// Preferred: costs other mappings least.
-/// match-proto: int security_mmap_file(struct file *file, unsigned long prot, unsigned long flags)
-#[kprobe]
-pub fn map_hook(ctx: ProbeContext) -> u32 {
-    let wanted = ctx.arg::<u64>(1).unwrap_or(0);
+#[inline(always)]
+fn before_protect([vma, wanted]: [u64; 2]) {
+    if wanted & EXEC == 0 {
+        return;
+    }
+    let was = field!(vma, vma_flags => u64);
+    if wanted & WRITE != 0 || was & (WRITE | EXEC) == WRITE {
+        count(action::WRITE_TO_EXEC, flag::RESULT_UNKNOWN);
+    }
+}
+
+#[inline(always)]
+fn before_map([_file, wanted]: [u64; 2]) {
     if wanted & (WRITE | EXEC) == WRITE | EXEC {
         count(action::MAP_WRITE_EXEC, flag::RESULT_UNKNOWN);
     }
-    0
 }
 
 #[inline(always)]

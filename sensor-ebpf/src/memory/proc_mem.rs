@@ -1,6 +1,5 @@
 //! Another process's memory through its file `/proc/PID/mem`.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use sensor_abi::{
     act::{flag, memory as action},
     seen::Signal,
@@ -9,7 +8,7 @@ use sensor_abi::{
 use super::{blank, tell};
 use crate::{
     act,
-    call::{Call, on_call},
+    call::{Call, on_call, on_function},
     kernel::{field, setting},
     maps::MEMORY_OPENED,
     scope,
@@ -26,28 +25,27 @@ on_call! {
     proc_mem_write => try_written;
 }
 
-/// Preferred. match-proto: static int mem_open(struct inode *inode, struct file *file)
-#[kprobe]
-pub fn proc_mem_open_hook(ctx: ProbeContext) -> u32 {
-    let file = ctx.arg::<u64>(1).unwrap_or(0);
-    let mode = field!(file, file_mode => u32);
-    if mode & WRITABLE != 0 && scope::task() {
-        let inode = ctx.arg::<u64>(0).unwrap_or(0);
-        report(action::PROC_MEM_OPEN, inode, 0, flag::RESULT_UNKNOWN);
-    }
-    0
+on_function! {
+    /// Preferred. match-proto: static int mem_open(struct inode *inode, struct file *file)
+    proc_mem_open_probed, proc_mem_open_entered (0, 1) => before_open;
+    /// Preferred: also what is written by splicing and through io_uring.
+    /// match-proto: static ssize_t mem_write(struct file *file, const char __user *buf,
+    proc_mem_write_probed, proc_mem_write_entered (0, 1, 2) => before_write;
 }
 
-/// Preferred: also what is written by splicing and through io_uring.
-/// match-proto: static ssize_t mem_write(struct file *file, const char __user *buf,
-#[kprobe]
-pub fn proc_mem_write_hook(ctx: ProbeContext) -> u32 {
+#[inline(always)]
+fn before_open([inode, file]: [u64; 2]) {
+    if field!(file, file_mode => u32) & WRITABLE != 0 && scope::task() {
+        report(action::PROC_MEM_OPEN, inode, 0, flag::RESULT_UNKNOWN);
+    }
+}
+
+#[inline(always)]
+fn before_write([file, _buffer, count]: [u64; 3]) {
     if scope::task() {
-        let inode = field!(ctx.arg::<u64>(0).unwrap_or(0), file_inode => u64);
-        let count = ctx.arg::<u64>(2).unwrap_or(0);
+        let inode = field!(file, file_inode => u64);
         report(action::PROC_MEM_WRITE, inode, count as i64, flag::RESULT_UNKNOWN);
     }
-    0
 }
 
 /// Stands in: a file of `/proc` was opened for writing.

@@ -1,10 +1,6 @@
 //! Users, groups and capabilities that change.
 
-use aya_ebpf::{
-    bindings::BPF_ANY,
-    macros::{kprobe, raw_tracepoint},
-    programs::{ProbeContext, RawTracePointContext},
-};
+use aya_ebpf::{bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_abi::{
     act::{flag, privilege as action},
     record::{
@@ -16,7 +12,7 @@ use sensor_abi::{
 
 use super::{blank, is_first};
 use crate::{
-    call::{Call, on_call},
+    call::{Call, on_call, on_function},
     kernel::{current_task, field},
     maps::{IDENTITIES, SECURITY, Thread},
     ring, scope,
@@ -29,15 +25,18 @@ on_call! {
     credentials => try_call;
 }
 
-/// Preferred: every change goes through here, also that of an execution.
-/// match-proto: int commit_creds(struct cred *new)
-#[kprobe]
-pub fn credentials_hook(ctx: ProbeContext) -> u32 {
+on_function! {
+    /// Preferred: every change goes through here, also that of an execution.
+    /// match-proto: int commit_creds(struct cred *new)
+    credentials_probed, credentials_entered (0) => |[new]: [u64; 1]| before_commit(new);
+}
+
+#[inline(always)]
+fn before_commit(new: u64) {
     if scope::task() {
         let before = identity(field!(current_task(), task_cred => u64));
-        changed(before, identity(ctx.arg::<u64>(0).unwrap_or(0)), 0, 0);
+        changed(before, identity(new), 0, 0);
     }
-    0
 }
 
 /// Stands in for executions, since 6.10. The task has its old credentials, and cannot go back.
@@ -121,7 +120,7 @@ fn one_thread(after: &Identity) -> u32 {
 fn identity(cred: u64) -> Identity {
     let [uid, gid, suid, _, euid, egid] = field!(cred, cred_uid => [u32; 6]);
     Identity {
-        effective: field!(cred, cred_effective => u64),
+        effective: field!(cred, cred_cap_effective => u64),
         permitted: field!(cred, cred_permitted => u64),
         uid,
         euid,

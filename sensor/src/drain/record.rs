@@ -23,6 +23,18 @@ impl Decoder {
             abi::kind::EXIT => abi::Exit::ref_from_bytes(bytes).ok().map(Record::Exit),
             abi::kind::SOCKET => abi::Socket::ref_from_bytes(bytes).ok().map(Record::Socket),
             abi::kind::MODULE => abi::Module::ref_from_bytes(bytes).ok().map(Record::Module),
+            abi::kind::MEMORY => {
+                abi::memory::Memory::ref_from_bytes(bytes).ok().map(Record::Memory)
+            }
+            abi::kind::PRIVILEGE => {
+                abi::privilege::Privilege::ref_from_bytes(bytes).ok().map(Record::Privilege)
+            }
+            abi::kind::CREDENTIALS => {
+                abi::privilege::Credentials::ref_from_bytes(bytes).ok().map(Record::Credentials)
+            }
+            abi::kind::MOUNT => {
+                abi::privilege::Mount::ref_from_bytes(bytes).ok().map(Record::Mount)
+            }
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use aya::{
 use nix::libc;
 
 use super::{
-    HookReport, Verified, WayKind,
+    HookReport, Verified, WayKind, calls,
     table::{self, Hook, SYSCALL},
     way::Way,
 };
@@ -151,15 +151,15 @@ fn load(programs: &mut Ebpf, way: Way, kernel: &Kernel<'_>) -> Result<(), Refusa
         return Ok(());
     }
     let loaded = match way {
-        Way::RawTracepoint { program, .. } => {
+        Way::RawTracepoint { program, .. } | Way::Call { program, .. } => {
             typed::<RawTracePoint>(programs, program).and_then(RawTracePoint::load)
         }
         Way::Tracepoint { program, .. } => {
             typed::<TracePoint>(programs, program).and_then(TracePoint::load)
         }
-        Way::Kprobe { program, .. } | Way::Kretprobe { program, .. } => {
-            typed::<KProbe>(programs, program).and_then(KProbe::load)
-        }
+        Way::Kprobe { program, .. }
+        | Way::Kretprobe { program, .. }
+        | Way::Return { program, .. } => typed::<KProbe>(programs, program).and_then(KProbe::load),
         Way::Fentry { program, function } => {
             let types = kernel.types().map_err(Refusal::Missing)?;
             typed::<FEntry>(programs, program).and_then(|p| p.load(function, types))
@@ -229,6 +229,8 @@ fn attach_loaded(programs: &mut Ebpf, way: Way) -> Result<(), ProgramError> {
         Way::Kprobe { program, function } | Way::Kretprobe { program, function } => {
             typed::<KProbe>(programs, program)?.attach(function, 0).map(drop)
         }
+        Way::Call { program, call } => calls::wait(programs, program, call),
+        Way::Return { program, call } => calls::attach(programs, program, call),
         Way::Fentry { program, .. } => typed::<FEntry>(programs, program)?.attach().map(drop),
         Way::Fexit { program, .. } => typed::<FExit>(programs, program)?.attach().map(drop),
         Way::Lsm { program, .. } => typed::<Lsm>(programs, program)?.attach().map(drop),

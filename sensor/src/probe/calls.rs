@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf,
-    maps::{MapError, ProgramArray},
+    maps::ProgramArray,
     programs::{KProbe, ProgramError, RawTracePoint},
 };
 use nix::libc::{self, c_long};
@@ -10,12 +10,16 @@ use sensor_abi::call;
 use tracing::debug;
 
 use super::attach::typed;
+#[cfg(test)]
+use super::way::Way;
 
 /// The program behind which the others wait, and the tracepoint that it sits on.
 const FIRST: &str = "call";
 const ENDED: &str = "sys_exit";
 /// The table of the programs that wait.
 const TABLE: &str = "CALLS";
+
+const X86: bool = cfg!(target_arch = "x86_64");
 
 /// What the kernel's functions for system calls are called.
 #[cfg(target_arch = "x86_64")]
@@ -90,19 +94,23 @@ const OLD_NUMBERS: &[Number] = numbers! {
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_NUMBERS: &[Number] = &[];
 
-/// Lets `program` wait for the end of `calls`, which it must know by name.
-pub(super) fn attach(
-    programs: &mut Ebpf,
-    program: &str,
-    calls: &[&str],
-) -> Result<(), ProgramError> {
+/// The x32 convention numbers a few calls anew, in the same part of the table.
+const X32: &[(&str, u32)] = &[
+    ("process_vm_readv", 539),
+    ("process_vm_writev", 540),
+    ("ptrace", 521),
+    ("pwritev", 535),
+    ("pwritev2", 547),
+    ("writev", 516),
+];
+
+/// Lets a loaded program wait for the end of a call.
+pub(super) fn wait(programs: &mut Ebpf, program: &str, call: &str) -> Result<(), ProgramError> {
     let waits: &mut RawTracePoint = typed(programs, program)?;
-    waits.load()?;
-    let waits = waits.fd()?.try_clone().map_err(ProgramError::IOError)?;
+    let waits = waits.fd()?.try_clone()?;
     let table = programs.map_mut(TABLE).ok_or(ProgramError::NotLoaded)?;
-    let mut table = ProgramArray::try_from(table)?;
-    let set = |slot| table.set(slot, &waits, 0);
-    slots(calls).try_for_each(set).map_err(|error: MapError| ProgramError::MapError(error))?;
+    let mut table: ProgramArray<_> = table.try_into()?;
+    slots(call).try_for_each(|slot| table.set(slot, &waits, 0))?;
     let first: &mut RawTracePoint = typed(programs, FIRST)?;
     match first.load() {
         // Another call's program needed it before; it is attached.
@@ -111,31 +119,27 @@ pub(super) fn attach(
     }
 }
 
-/// Places of the calls in the table, for every convention that the architecture has.
-fn slots<'a>(calls: &'a [&str]) -> impl Iterator<Item = u32> + 'a {
-    let wanted = |number: &&Number| calls.contains(&number.name);
-    NUMBERS.iter().chain(OLD_NUMBERS).filter(wanted).flat_map(|number| {
-        let ia32: &[u32] = if cfg!(target_arch = "x86_64") { number.ia32 } else { &[] };
-        let native = number.native as u32;
-        [native].into_iter().chain(ia32.iter().map(|number| call::IA32 + number))
+/// Places of a call in the table, for every convention that the architecture has.
+fn slots(call: &str) -> impl Iterator<Item = u32> {
+    let number = NUMBERS.iter().chain(OLD_NUMBERS).find(|number| number.name == call);
+    number.into_iter().flat_map(|number| {
+        let x32 = X32.iter().filter(|(name, _)| X86 && *name == number.name);
+        let ia32 = number.ia32.iter().filter(|_| X86).map(|number| call::IA32 + number);
+        [number.native as u32].into_iter().chain(x32.map(|(_, number)| *number)).chain(ia32)
     })
 }
 
-/// Attaches to the return of the functions of `calls`. Those for native callers must be there.
-pub(super) fn attach_returns(
-    programs: &mut Ebpf,
-    program: &str,
-    calls: &[&str],
-) -> Result<(), ProgramError> {
+/// Attaches a loaded program to the return of a call's functions. The one for native callers must
+/// be there, unless the architecture lacks the call.
+pub(super) fn attach(programs: &mut Ebpf, program: &str, call: &str) -> Result<(), ProgramError> {
     let program: &mut KProbe = typed(programs, program)?;
-    program.load()?;
-    for call in calls {
+    if slots(call).next().is_some() {
         program.attach(format!("{NATIVE}{call}"), 0)?;
-        for prefix in IA32 {
-            let function = format!("{prefix}{call}");
-            if let Err(error) = program.attach(&function, 0) {
-                debug!(function, %error, "32-bit callers have no function of their own");
-            }
+    }
+    for prefix in IA32 {
+        let function = format!("{prefix}{call}");
+        if let Err(error) = program.attach(&function, 0) {
+            debug!(function, %error, "32-bit callers have no function of their own");
         }
     }
     Ok(())
@@ -147,21 +151,37 @@ mod tests {
 
     #[test]
     fn a_call_waits_in_a_place_for_each_convention() {
-        let places: Vec<u32> = slots(&["ptrace", "setuid"]).collect();
-        let ptrace = libc::SYS_ptrace as u32;
-        assert!(places.contains(&ptrace) && places.contains(&(libc::SYS_setuid as u32)));
-        let old = places.iter().filter(|place| **place >= call::IA32).count();
-        assert_eq!(old, if cfg!(target_arch = "x86_64") { 3 } else { 0 });
+        let places: Vec<u32> = slots("setuid").chain(slots("ptrace")).collect();
+        assert!(places.contains(&(libc::SYS_ptrace as u32)));
+        assert!(places.contains(&(libc::SYS_setuid as u32)));
+        assert_eq!(places.len(), if cfg!(target_arch = "x86_64") { 6 } else { 2 });
     }
 
     #[test]
     fn names_and_places_are_unique_and_inside_the_table() {
-        let all: Vec<&str> = NUMBERS.iter().chain(OLD_NUMBERS).map(|number| number.name).collect();
-        let mut places: Vec<u32> = slots(&all).collect();
+        let names = NUMBERS.iter().chain(OLD_NUMBERS).map(|number| number.name);
+        let mut places: Vec<u32> = names.flat_map(slots).collect();
         places.sort_unstable();
         let count = places.len();
         places.dedup();
         assert_eq!(places.len(), count);
         assert!(places.iter().all(|place| (*place as usize) < call::SLOTS));
+    }
+
+    #[test]
+    fn every_call_of_the_table_has_numbers() {
+        let known = |call: &str| slots(call).next().is_some() || is_foreign(call);
+        for way in super::super::table::hooks().flat_map(|hook| hook.ways) {
+            way.parts(&mut |part| {
+                if let Way::Call { call, .. } | Way::Return { call, .. } = part {
+                    assert!(known(call), "{call} has no number");
+                }
+            });
+        }
+    }
+
+    /// Calls that this architecture lacks; `fcntl64` is for 32-bit callers alone.
+    fn is_foreign(call: &str) -> bool {
+        call == "fcntl64" || !X86 && ["creat", "dup2", "open"].contains(&call)
     }
 }

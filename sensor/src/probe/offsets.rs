@@ -165,7 +165,6 @@ fields! {
     file_mode = "file" "f_mode",
     vma_flags = "vm_area_struct" "vm_flags",
     cred_permitted = "cred" "cap_permitted",
-    cred_effective = "cred" "cap_effective",
     bprm_cred = "linux_binprm" "cred",
     bpf_prog_type = "bpf_prog" "type",
     bpf_prog_aux = "bpf_prog" "aux",

@@ -2,10 +2,12 @@
 
 use super::way::Way;
 
+mod memory;
 mod privilege;
 mod process;
 mod socket;
 mod syscall;
+mod uring;
 
 pub(super) use syscall::SYSCALL;
 
@@ -34,7 +36,8 @@ const fn always_needed() -> Option<&'static str> {
 ///
 /// No hook but `syscall` may sit on the system call path while a better way works: any program
 /// there slows every system call of the host.
-const SIGNALS: &[&[Hook]] = &[process::HOOKS, socket::HOOKS, privilege::HOOKS, syscall::HOOKS];
+const SIGNALS: &[&[Hook]] =
+    &[process::HOOKS, socket::HOOKS, privilege::HOOKS, memory::HOOKS, uring::HOOKS, syscall::HOOKS];
 
 /// Returns every hook of the table.
 pub(super) fn hooks() -> impl Iterator<Item = &'static Hook> {

@@ -23,6 +23,22 @@ pub(super) enum Way {
         /// Tracepoints of that folder, all of which are attached.
         hooks: &'static [&'static str],
     },
+    /// When a system call has ended, behind one program that sits on the path of all of them: where
+    /// nothing else works, since that slows every call of the host.
+    Call {
+        /// Program in the object.
+        program: &'static str,
+        /// The call's name.
+        call: &'static str,
+    },
+    /// When the kernel's functions for a system call return, also for 32-bit callers; needs a kernel
+    /// with kprobes.
+    Return {
+        /// Program in the object.
+        program: &'static str,
+        /// The call's name.
+        call: &'static str,
+    },
     /// Needs a kernel with kprobes.
     Kprobe {
         /// Program in the object.
@@ -72,6 +88,8 @@ impl Way {
             Self::Tracepoint { category, hooks, .. } => {
                 format!("tracepoint {category}/{}", hooks.join(", "))
             }
+            Self::Call { call, .. } => format!("end of system call {call}"),
+            Self::Return { call, .. } => format!("return of system call {call}"),
             Self::Kprobe { function, .. } => format!("kprobe {function}"),
             Self::Kretprobe { function, .. } => format!("kretprobe {function}"),
             Self::Fentry { function, .. } => format!("fentry {function}"),
@@ -85,9 +103,9 @@ impl Way {
     /// `avoid` is what the settings forbid.
     pub(super) fn missing(&self, avoid: &[WayKind]) -> Option<&'static str> {
         let kind = match self {
-            Self::RawTracepoint { .. } => WayKind::RawTracepoint,
+            Self::RawTracepoint { .. } | Self::Call { .. } => WayKind::RawTracepoint,
             Self::Tracepoint { .. } => WayKind::Tracepoint,
-            Self::Kprobe { .. } | Self::Kretprobe { .. } => WayKind::Kprobe,
+            Self::Kprobe { .. } | Self::Kretprobe { .. } | Self::Return { .. } => WayKind::Kprobe,
             Self::Fentry { .. } | Self::Fexit { .. } => WayKind::Fentry,
             Self::Lsm { .. } => WayKind::Lsm,
             Self::All(ways) => return ways.iter().find_map(|way| way.missing(avoid)),
@@ -118,6 +136,8 @@ impl Way {
         match self {
             Self::RawTracepoint { program, .. }
             | Self::Tracepoint { program, .. }
+            | Self::Call { program, .. }
+            | Self::Return { program, .. }
             | Self::Kprobe { program, .. }
             | Self::Kretprobe { program, .. }
             | Self::Fentry { program, .. }

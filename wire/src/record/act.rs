@@ -66,6 +66,8 @@ pub mod memory_action {
     pub const MAP_WRITE_EXEC: u8 = 12;
     /// A socket became descriptor 0, 1 or 2.
     pub const STREAM_SOCKET: u8 = 13;
+    /// `ptrace`: let another process go on; counted per tick.
+    pub const RESUME: u8 = 14;
 }
 
 /// Bits of [`Memory::flags`].
@@ -76,6 +78,8 @@ pub mod memory_flag {
     pub const RESULT_UNKNOWN: u32 = 1 << 1;
     /// The call came through a 32-bit interface.
     pub const COMPAT: u32 = 1 << 2;
+    /// The name is cut.
+    pub const TRUNCATED: u32 = 1 << 4;
 }
 
 with_texts! {
@@ -93,7 +97,8 @@ with_texts! {
         flags: u32,
         /// Flags of the call (mount, clone), `bpf`'s command, or the namespace's inode.
         argument: u64,
-        /// `bpf`'s program or map type.
+        /// `bpf`'s program or map type, the kind of a namespace, or which call mounted: `mount` 1,
+        /// `move_mount` 2, `open_tree` 3, `fsopen` 4, `fsmount` 5, `chroot` 6.
         kind: u32,
         /// How often in the tick.
         count: u64,
@@ -158,6 +163,10 @@ pub mod privilege_flag {
     pub const COMPAT: u32 = 1 << 2;
     /// Only one thread of the process changed.
     pub const ONE_THREAD: u32 = 1 << 3;
+    /// A name is cut.
+    pub const TRUNCATED: u32 = 1 << 4;
+    /// What the credentials were before is not known.
+    pub const BEFORE_UNKNOWN: u32 = 1 << 5;
 }
 
 /// Credentials before and after.

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Hook;
+use super::{Hook, always_needed, memory};
 use crate::probe::way::Way;
 
-pub(super) const HOOKS: &[Hook] = &[Hook {
+const MODULE: Hook = Hook {
     name: "module",
     signal: "module",
     required: false,
@@ -20,7 +20,123 @@ pub(super) const HOOKS: &[Hook] = &[Hook {
         },
     ],
     unneeded: modules_unsupported,
-}];
+};
+
+const fn hook(name: &'static str, lost: &'static str, ways: &'static [Way]) -> Hook {
+    Hook { name, signal: "privilege", required: false, lost, ways, unneeded: always_needed }
+}
+
+const CREDENTIALS: Way = Way::Most(&[
+    Way::Call { program: "credentials", call: "setuid" },
+    Way::Call { program: "credentials", call: "setgid" },
+    Way::Call { program: "credentials", call: "setreuid" },
+    Way::Call { program: "credentials", call: "setregid" },
+    Way::Call { program: "credentials", call: "setresuid" },
+    Way::Call { program: "credentials", call: "setresgid" },
+    Way::Call { program: "credentials", call: "setfsuid" },
+    Way::Call { program: "credentials", call: "setfsgid" },
+    Way::Call { program: "credentials", call: "capset" },
+    Way::RawTracepoint { program: "credentials_exec", hook: "sched_prepare_exec" },
+]);
+
+pub(super) const HOOKS: &[Hook] = &[
+    MODULE,
+    Hook {
+        name: "module_removed",
+        signal: "privilege",
+        required: false,
+        lost: "kernel modules being removed",
+        ways: &[Way::RawTracepoint { program: "module_removed", hook: "module_free" }],
+        unneeded: modules_unsupported,
+    },
+    hook(
+        "credentials",
+        "users, groups and capabilities that change",
+        &[
+            Way::Fentry { program: "credentials_entered", function: "commit_creds" },
+            Way::Kprobe { program: "credentials_probed", function: "commit_creds" },
+            CREDENTIALS,
+        ],
+    ),
+    hook(
+        "bpf",
+        "programs and maps that others load into the kernel",
+        &[
+            Way::Return { program: "bpf_returned", call: "bpf" },
+            Way::Call { program: "bpf", call: "bpf" },
+        ],
+    ),
+    hook(
+        "mount",
+        "file systems mounted and unmounted, and roots changed",
+        &[
+            Way::All(&[
+                Way::Return { program: "mount_returned", call: "mount" },
+                Way::Return { program: "mount_moved_returned", call: "move_mount" },
+                Way::Return { program: "mount_tree_returned", call: "open_tree" },
+                Way::Return { program: "mount_opened_returned", call: "fsopen" },
+                Way::Return { program: "mount_detached_returned", call: "fsmount" },
+                Way::Return { program: "unmount_returned", call: "umount" },
+                Way::Return { program: "root_pivoted_returned", call: "pivot_root" },
+                Way::Return { program: "root_changed_returned", call: "chroot" },
+            ]),
+            Way::All(&[
+                Way::Call { program: "mount", call: "mount" },
+                Way::Call { program: "mount_moved", call: "move_mount" },
+                Way::Call { program: "mount_tree", call: "open_tree" },
+                Way::Call { program: "mount_opened", call: "fsopen" },
+                Way::Call { program: "mount_detached", call: "fsmount" },
+                Way::Call { program: "unmount", call: "umount" },
+                Way::Call { program: "root_pivoted", call: "pivot_root" },
+                Way::Call { program: "root_changed", call: "chroot" },
+            ]),
+        ],
+    ),
+    hook(
+        "namespace_clone",
+        "processes that start in namespaces of their own",
+        &[Way::RawTracepoint { program: "namespace_cloned", hook: "task_newtask" }],
+    ),
+    hook(
+        "namespace",
+        "namespaces that processes make for themselves or enter",
+        &[
+            Way::All(&[
+                Way::Return { program: "namespace_created_returned", call: "unshare" },
+                Way::Return { program: "namespace_entered_returned", call: "setns" },
+            ]),
+            Way::All(&[
+                Way::Call { program: "namespace_created", call: "unshare" },
+                Way::Call { program: "namespace_entered", call: "setns" },
+            ]),
+        ],
+    ),
+    hook(
+        "userfaultfd",
+        "page faults that a process handles by itself",
+        &[
+            Way::Return { program: "user_faults_returned", call: "userfaultfd" },
+            Way::Call { program: "user_faults", call: "userfaultfd" },
+        ],
+    ),
+    hook(
+        "release_agent",
+        "programs that the kernel runs as root when a cgroup empties",
+        &[
+            Way::Fentry {
+                program: "release_agent_entered",
+                function: "cgroup_release_agent_write",
+            },
+            Way::Kprobe { program: "release_agent_probed", function: "cgroup_release_agent_write" },
+            memory::OPENED,
+        ],
+    ),
+    hook(
+        "uring_setup",
+        "rings of io_uring being made",
+        &[Way::RawTracepoint { program: "uring_created", hook: "io_uring_create" }],
+    ),
+];
 
 fn modules_unsupported() -> Option<&'static str> {
     let proc = Path::new("/proc/self").exists();
