@@ -7,11 +7,15 @@
 use libtest_mimic::Trial;
 
 pub mod load;
+pub mod memory;
 pub mod namespaces;
 pub mod packets;
+pub mod privilege;
 pub mod records;
 pub mod verifier;
+pub mod uring;
 
+mod acts;
 mod child;
 mod netns;
 mod traffic;
@@ -25,6 +29,9 @@ pub fn trials() -> Vec<Trial> {
         records::trials(),
         namespaces::trials(),
         verifier::trials(),
+        memory::trials(),
+        privilege::trials(),
+        uring::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -5,7 +5,7 @@ use sensor_abi::record::Stdio;
 use sensor_abi::record::memory as abi_memory;
 use sensor_abi::record::privilege::{self as abi_privilege, Identity};
 use wire::record::{
-    Address, CredentialChange, Credentials, Memory, Privilege, Uring, memory_action, memory_flag,
+    Address, CredentialChange, Credentials, Memory, Privilege, Uring, memory_flag,
     privilege_action, privilege_flag,
 };
 
@@ -203,6 +203,7 @@ fn flags(set: u32, names: &[(u32, u32)]) -> u32 {
 #[cfg(test)]
 mod tests {
     use sensor_abi::act::{memory as m, privilege as p};
+    use wire::record::memory_action;
     use zerocopy::FromZeros as _;
 
     use super::*;

@@ -285,6 +285,7 @@ pub(super) fn load_all(programs: &mut Ebpf) -> Vec<Verified> {
     }
     for (name, program) in programs.programs_mut() {
         let loaded = match program {
+            Program::RawTracePoint(program) if name == calls::FIRST => program.load(),
             Program::Xdp(program) => program.load(),
             Program::SchedClassifier(program) => program.load(),
             _ => continue,

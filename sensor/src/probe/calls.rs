@@ -14,7 +14,7 @@ use super::attach::typed;
 use super::way::Way;
 
 /// The program behind which the others wait, and the tracepoint that it sits on.
-const FIRST: &str = "call";
+pub(super) const FIRST: &str = "call";
 const ENDED: &str = "sys_exit";
 /// The table of the programs that wait.
 const TABLE: &str = "CALLS";

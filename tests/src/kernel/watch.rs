@@ -30,6 +30,10 @@ pub enum Event {
     Exit(abi::Exit),
     Socket(abi::Socket),
     Module(abi::Module),
+    Memory(Box<abi::memory::Memory>),
+    Privilege(Box<abi::privilege::Privilege>),
+    Credentials(Box<abi::privilege::Credentials>),
+    Mount(Box<abi::privilege::Mount>),
 }
 
 /// An execution that outlives its ring.
@@ -128,6 +132,10 @@ fn keep(record: &Record<'_>) -> Event {
         Record::Exit(exit) => Event::Exit(**exit),
         Record::Socket(socket) => Event::Socket(**socket),
         Record::Module(module) => Event::Module(**module),
+        Record::Memory(memory) => Event::Memory(Box::new(**memory)),
+        Record::Privilege(privilege) => Event::Privilege(Box::new(**privilege)),
+        Record::Credentials(credentials) => Event::Credentials(Box::new(**credentials)),
+        Record::Mount(mount) => Event::Mount(Box::new(**mount)),
     }
 }
 
