@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Entry of `GENERATION` that says which of the two tables is written.
-const SLOT: u32 = 2;
+const SLOT: u32 = 3;
 /// What tells acts of one kind by one process apart within a tick has so many values. Few, so that a
 /// process cannot fill the table, or the ring, by itself.
 pub const CODES_MASK: u32 = 63;
@@ -56,7 +56,7 @@ fn add(key: &ActKey, first: u64) -> bool {
     let generation = GENERATION.get(SLOT).copied().unwrap_or(0);
     let table = if generation & 1 == 0 { &ACTS_EVEN } else { &ACTS_ODD };
     if let Some(count) = table.get_ptr_mut(key) {
-        fault::add(count);
+        fault::add(count, 1);
         return true;
     }
     if table.insert(key, &first, u64::from(BPF_NOEXIST)).is_ok() {
@@ -65,7 +65,7 @@ fn add(key: &ActKey, first: u64) -> bool {
     // Another CPU may have made the entry meanwhile.
     match table.get_ptr_mut(key) {
         Some(count) => {
-            fault::add(count);
+            fault::add(count, 1);
             true
         }
         None => false,

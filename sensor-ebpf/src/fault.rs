@@ -35,7 +35,6 @@ pub fn lost(signal: Signal, loss: Loss) {
 /// out, because `core` offers no atomic addition for this target.
 #[inline(always)]
 pub fn add(counter: *mut u64, by: u64) {
-pub fn add(counter: *mut u64) {
     // SAFETY: callers pass an aligned counter inside a map value.
     unsafe {
         core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) by);

@@ -25,8 +25,8 @@ mod stdio;
 mod syscall;
 mod task;
 mod throttle;
-mod usage;
 mod uring;
+mod usage;
 
 /// The kernel requires a GPL-compatible licence for the helpers that trace and read kernel memory.
 #[unsafe(no_mangle)]

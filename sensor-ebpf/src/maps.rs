@@ -101,11 +101,11 @@ impl Scratch {
     pub const SIZE: usize = 16 * 1024;
 }
 
-/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets; even or odd. The sensor flips
-/// Which half of each pair is written: index 0 flows, 1 system calls, 2 acts; even or odd. The sensor flips
-/// it, waits until no program can still write the other half, then reads and empties that half.
+/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts;
+/// even or odd. The sensor flips it, waits until no program can still write the other half, then
+/// reads and empties that half.
 #[btf_map]
-pub static GENERATION: Array<u32, 3> = Array::new();
+pub static GENERATION: Array<u32, 4> = Array::new();
 
 /// Exact flows, written while the generation is even. Full: [`FLOWS_COARSE`].
 #[btf_map]

@@ -117,6 +117,11 @@ impl Collector {
         }
         for used in self.drain.uses() {
             let observation = self.tracker.usage(&used, clock);
+            ledger.borrow_mut().read(observation.signal, observation.events);
+            on(observation);
+        }
+    }
+
     fn tell_acts(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         let clock = ClockPair::now();
         for act in self.drain.acts() {

@@ -108,14 +108,13 @@ impl Drain {
         Ok(Self {
             flows: Twin::take(maps, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
             uses: Twin::take(maps, ["USES_EVEN", "USES_ODD"], Arc::clone(&generation), 2)?,
-            syscalls: Twin::take(maps, ["SYSCALLS_EVEN", "SYSCALLS_ODD"], generation, 1)?,
             syscalls: Twin::take(
                 maps,
                 ["SYSCALLS_EVEN", "SYSCALLS_ODD"],
                 Arc::clone(&generation),
                 1,
             )?,
-            acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], generation, 2)?,
+            acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], generation, 3)?,
             coarse: Coarse::new(typed(maps, "FLOWS_COARSE")?),
             faults: typed(maps, "FAULTS")?,
             seen: typed(maps, "SEEN")?,
@@ -155,6 +154,8 @@ impl Drain {
         let mut uses = Vec::new();
         self.uses.empty(&mut |key, values| uses.extend(values.first().map(|used| (key, *used))));
         uses
+    }
+
     /// Returns the acts counted since the last call, in the same way.
     pub fn acts(&mut self) -> Vec<(ActKey, u64)> {
         let mut counts = Vec::new();

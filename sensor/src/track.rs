@@ -20,8 +20,8 @@ use crate::procfs;
 use crate::sockets::{self, OpenSocket};
 use crate::user::Users;
 
-mod network;
 mod acts;
+mod network;
 
 /// The host's user names.
 const PASSWD: &str = "/etc/passwd";

@@ -12,8 +12,8 @@ pub mod namespaces;
 pub mod packets;
 pub mod privilege;
 pub mod records;
-pub mod verifier;
 pub mod uring;
+pub mod verifier;
 
 mod acts;
 mod child;
