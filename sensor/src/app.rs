@@ -13,7 +13,9 @@ use crate::clock::{self, ClockPair};
 use crate::collect::Collector;
 use crate::config::Config;
 use crate::health::HookText;
+use crate::holder::Holder;
 use crate::host::Host;
+use crate::ledger::memory::Memory;
 use crate::observation::Observation;
 use crate::outbox::Outbox;
 use crate::privileged::protocol;
@@ -30,6 +32,9 @@ pub const FLUSH_TIME: Duration = Duration::from_secs(3);
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two coverage records.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where the ledger's totals are kept, in the state directory.
+const LEDGER_FILE: &str = "ledger";
 
 /// Runs the worker until it is told to stop: everything but what the loader does.
 pub fn run(config: &Config, loader: &'static Remote, held: &Held) -> Result<()> {
@@ -72,11 +77,19 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     }
     let spool_dir = config.state_dir.join("spool");
     let now_ns = ClockPair::now().unix_ns;
+    let (holder, drain, load) = Holder::remote(loader)?;
     let (spool, carried) = Spool::open(&spool_dir, config.spool_max_bytes, now_ns);
-    let outbox = Outbox::new(spool, &carried);
+    let (outbox, resumed) = match Memory::open(&config.state_dir.join(LEDGER_FILE), load) {
+        Ok((memory, resumed)) => (Outbox::kept(spool, &carried, (memory, resumed)), resumed),
+        Err(error) => {
+            tracing::warn!(%error, "totals are not kept for the case that this process is killed");
+            (Outbox::new(spool, &carried), false)
+        }
+    };
     let torn_bytes = outbox.stats().torn_bytes;
     tracing::info!(events = carried.total(), torn_bytes, "spool of earlier starts taken over");
-    let collector = Collector::remote(loader, &config.probe_settings(), scope_path(config))?;
+    let settings = config.probe_settings();
+    let collector = Collector::of(holder, drain, &settings, scope_path(config), resumed);
     log_hooks(&collector.status().hooks);
     let batcher = Batcher::new(outbox.epoch(), start);
     let mut pipeline =

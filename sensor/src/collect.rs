@@ -10,7 +10,6 @@ use crate::health::Health;
 use crate::holder::{Holder, Status};
 use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
-use crate::privileged::remote::Remote;
 use crate::probe::{ProbeError, Settings};
 use crate::track::Tracker;
 
@@ -19,6 +18,9 @@ const SETTLE_NS: u64 = 2_000_000;
 /// How long an execution waits for the hash of its file, and with it what happened after: long
 /// enough to hash a usual program, too short to be noticed beside the time between two polls.
 const HASH_WAIT_NS: u64 = 100_000_000;
+/// Ticks after which everything that another worker had left in the kernel has been read: both
+/// tables of a pair, once each.
+const SETTLE_TICKS: u32 = 3;
 /// Events for which room is kept between polls.
 const HELD_KEPT: usize = 256;
 
@@ -31,6 +33,8 @@ pub struct Collector {
     duty: Duty,
     /// Events that were read and not yet handed on.
     held: Vec<Event>,
+    /// Ticks until the books of an earlier worker can be closed.
+    unsettled: u32,
     /// Lag and cost.
     pub health: Health,
 }
@@ -39,27 +43,28 @@ impl Collector {
     /// Attaches the programs, then learns which processes there are: in this order none is missed.
     pub fn start(settings: &Settings, scope: Vec<u8>) -> Result<Self, ProbeError> {
         let (holder, drain) = Holder::own(settings)?;
-        Ok(Self::new(holder, drain, settings, scope))
+        Ok(Self::of(holder, drain, settings, scope, false))
     }
 
-    /// Does the same with programs that the loader has attached.
-    pub fn remote(
-        loader: &'static Remote,
+    /// Does the same with programs that are attached already. `resumed` says that an earlier worker
+    /// read their maps, and was killed.
+    pub fn of(
+        holder: Holder,
+        mut drain: Drain,
         settings: &Settings,
         scope: Vec<u8>,
-    ) -> anyhow::Result<Self> {
-        let (holder, drain) = Holder::remote(loader)?;
-        Ok(Self::new(holder, drain, settings, scope))
-    }
-
-    fn new(holder: Holder, drain: Drain, settings: &Settings, scope: Vec<u8>) -> Self {
+        resumed: bool,
+    ) -> Self {
+        if resumed {
+            drain.resume();
+        }
         let mut tracker = Tracker::new(scope);
         tracker.tell_more(&settings.variables);
         let now = ClockPair::now();
         tracker.seed(settings.scope.netns.as_deref(), now.boot_ns);
         let duty = Duty::new(settings.syscalls);
         let health = Health::new(now);
-        Self { drain, holder, tracker, duty, held: Vec::new(), health }
+        Self { drain, holder, tracker, duty, held: Vec::new(), health, unsettled: if resumed { SETTLE_TICKS } else { 0 } }
     }
 
     /// Returns what became of each hook, and the figures of who holds them.
@@ -104,6 +109,10 @@ impl Collector {
         }
         self.tell_acts(ledger, on);
         ledger.borrow_mut().kernel(seen, &self.drain.lost());
+        if self.unsettled == 1 {
+            ledger.borrow_mut().settle();
+        }
+        self.unsettled = self.unsettled.saturating_sub(1);
         self.holder.tend();
         self.tracker.expire(clock::boot_ns());
     }

@@ -37,12 +37,15 @@ impl Holder {
         Ok((Self::Own(Box::new(probes)), drain))
     }
 
-    /// Takes the maps of the programs that the loader holds.
-    pub fn remote(loader: &'static Remote) -> Result<(Self, Drain)> {
+    /// Takes the maps of the programs that the loader holds. Returns the number of their load too,
+    /// which tells whether their counters are those that an earlier worker read.
+    pub fn remote(loader: &'static Remote) -> Result<(Self, Drain, u64)> {
         let answer = loader.ask(&Request::of(protocol::START, 0, 0))?;
-        let names = String::from_utf8(answer.bytes).context("the loader's maps have no names")?;
+        let text = String::from_utf8(answer.bytes).context("the loader's maps have no names")?;
+        let (load, names) = text.split_once('\n').unwrap_or((&text, ""));
+        let load = load.parse().context("the loader's maps have no number")?;
         let mut maps = Maps::from_descriptors(names.lines().zip(answer.descriptors))?;
-        Ok((Self::Loader(loader), Drain::take(&mut maps, None)?))
+        Ok((Self::Loader(loader), Drain::take(&mut maps, None)?, load))
     }
 
     /// Returns what became of each hook, and the loader's own figures.

@@ -4,6 +4,11 @@
 use std::collections::BTreeMap;
 
 use sensor_abi::loss::Loss;
+use wire::batch::Position;
+
+pub mod memory;
+
+use self::memory::{Memory, REASONS, Row};
 
 /// The signals of the ledger are the kernel's; modules that know `wire` take them from here.
 pub type Signal = sensor_abi::seen::Signal;
@@ -13,6 +18,15 @@ pub type KernelLosses = [u64; Loss::SLOTS];
 
 /// Ring records that the sensor did not understand, and so cannot say which signal they are of.
 const UNDECODABLE: &str = "undecodable";
+/// Events that a worker had read but not spooled when it was killed.
+const WORKER_ENDED: &str = "worker_ended";
+/// Events that a worker was just taking out of the kernel when it was killed.
+const WORKER_ENDED_READING: &str = "worker_ended_reading";
+
+/// Outcome of every event.
+const SEEN: &str = "seen";
+/// Outcome of events that the brain has.
+const DELIVERED: &str = "delivered";
 
 /// Events per signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,23 +86,75 @@ pub struct Ledger {
     undecodable: u64,
     /// What the last report said, by signal and outcome.
     reported: BTreeMap<(usize, &'static str), u64>,
+    /// Where the totals are kept for the next worker.
+    memory: Option<Memory>,
 }
 
 impl Ledger {
+    /// Starts with nothing, and keeps totals for the next worker.
+    pub fn kept(memory: Memory) -> Self {
+        Self { memory: Some(memory), ..Self::default() }
+    }
+
+    /// Goes on where another worker was killed. `waiting` is what is in the spool: what that worker
+    /// had read and neither delivered, lost nor spooled went with it.
+    pub fn resume(memory: Memory, waiting: &Events) -> Self {
+        let mut ledger = Self {
+            carried: memory.events(Row::Carried),
+            read: memory.events(Row::Read),
+            delivered: memory.events(Row::Delivered),
+            ..Self::default()
+        };
+        for signal in Signal::ALL {
+            let at = signal as usize;
+            ledger.reported.insert((at, SEEN), memory.of(Row::ReportedSeen, at));
+            ledger.reported.insert((at, DELIVERED), memory.of(Row::ReportedDelivered, at));
+            for (place, reason) in REASONS.into_iter().enumerate() {
+                ledger.lost.insert((at, reason), memory.of(Row::Lost(place), at));
+                ledger.reported.insert((at, reason), memory.of(Row::ReportedLost(place), at));
+            }
+        }
+        ledger.memory = Some(memory);
+        for signal in Signal::ALL {
+            let had = ledger.read.of(signal) + ledger.carried.of(signal);
+            let gone = ledger.delivered.of(signal) + ledger.lost_after_reading(signal);
+            let ended = had.saturating_sub(gone + waiting.of(signal));
+            ledger.lose_some(signal, WORKER_ENDED, ended);
+        }
+        ledger
+    }
+
+    /// Closes the books on what a killed worker was taking out of the kernel: everything seen until
+    /// the last tick has been read by now, or lost, or was in its hands. System calls are read at
+    /// the end of a window, so they are not among it.
+    pub fn settle(&mut self) {
+        for signal in Signal::ALL.into_iter().filter(|signal| *signal != Signal::Syscall) {
+            let missing = self.missing(signal);
+            self.lose_some(signal, WORKER_ENDED_READING, missing);
+        }
+    }
+
     /// Takes what an earlier start of the sensor left in the spool. That start saw it, this one
     /// will deliver or lose it.
     pub fn carry(&mut self, events: &Events) {
         self.carried.add(events);
+        self.memory.iter().for_each(|memory| memory.keep_events(Row::Carried, &self.carried));
     }
 
     /// Counts events that were read from the kernel.
     pub fn read(&mut self, signal: Signal, events: u64) {
         self.read.count(signal, events);
+        if let Some(memory) = &self.memory {
+            memory.keep(Row::Read, signal as usize, self.read.of(signal));
+        }
     }
 
     /// Counts events that need no delivery: a fork is used up by the process table.
     pub fn used(&mut self, signal: Signal, events: u64) {
         self.delivered.count(signal, events);
+        if let Some(memory) = &self.memory {
+            memory.keep(Row::Delivered, signal as usize, self.delivered.of(signal));
+        }
     }
 
     /// Counts ring records that were not understood.
@@ -96,9 +162,13 @@ impl Ledger {
         self.undecodable += records;
     }
 
-    /// Counts events whose batches the brain has on its disk.
-    pub fn deliver(&mut self, events: &Events) {
+    /// Counts events whose batches the brain has on its disk, up to a position.
+    pub fn deliver(&mut self, events: &Events, position: Position) {
         self.delivered.add(events);
+        if let Some(memory) = &self.memory {
+            memory.acknowledged(position);
+            memory.keep_events(Row::Delivered, &self.delivered);
+        }
     }
 
     /// Counts events that the sensor gave up.
@@ -118,6 +188,10 @@ impl Ledger {
                 let total = losses[loss.slot(signal)];
                 if total > 0 {
                     self.lost.insert((signal as usize, loss.name()), total);
+                    if let Some(memory) = &self.memory {
+                        let row = Row::Lost(memory::place_of(loss.name()));
+                        memory.keep(row, signal as usize, total);
+                    }
                 }
             }
         }
@@ -134,8 +208,8 @@ impl Ledger {
     pub fn report(&mut self) -> Vec<(&'static str, &'static str, u64)> {
         let mut totals = self.lost.clone();
         for signal in Signal::ALL {
-            totals.insert((signal as usize, "seen"), self.seen_of(signal));
-            totals.insert((signal as usize, "delivered"), self.delivered.of(signal));
+            totals.insert((signal as usize, SEEN), self.seen_of(signal));
+            totals.insert((signal as usize, DELIVERED), self.delivered.of(signal));
         }
         let mut lines = Vec::new();
         for (&(signal, outcome), &total) in &totals {
@@ -145,7 +219,20 @@ impl Ledger {
             }
         }
         self.reported = totals;
+        self.keep_reported();
         lines
+    }
+
+    fn keep_reported(&self) {
+        let Some(memory) = &self.memory else { return };
+        for (&(signal, outcome), &total) in &self.reported {
+            let row = match outcome {
+                SEEN => Row::ReportedSeen,
+                DELIVERED => Row::ReportedDelivered,
+                reason => Row::ReportedLost(memory::place_of(reason)),
+            };
+            memory.keep(row, signal, total);
+        }
     }
 
     /// A record that was not understood does not say whose it was. The signal that misses most
@@ -167,14 +254,28 @@ impl Ledger {
 
     /// Returns the events that were seen, but neither read nor lost before that.
     fn missing(&self, signal: Signal) -> u64 {
-        let lost = Loss::ALL.iter().map(|l| l.name()).chain([UNDECODABLE]);
-        let lost: u64 = lost.filter_map(|name| self.lost.get(&(signal as usize, name))).sum();
+        let lost = self.lost_of(signal) - self.lost_after_reading(signal);
         self.seen.of(signal).saturating_sub(self.read.of(signal) + lost)
     }
 
+    /// Returns the events that were read and then given up.
+    fn lost_after_reading(&self, signal: Signal) -> u64 {
+        let before = |name: &str| {
+            Loss::ALL.iter().any(|loss| loss.name() == name)
+                || [UNDECODABLE, WORKER_ENDED_READING].contains(&name)
+        };
+        let of_signal = self.lost.iter().filter(|((s, _), _)| *s == signal as usize);
+        of_signal.filter(|((_, name), _)| !before(name)).map(|(_, events)| events).sum()
+    }
+
     fn lose_some(&mut self, signal: Signal, reason: &'static str, events: u64) {
-        if events > 0 {
-            *self.lost.entry((signal as usize, reason)).or_default() += events;
+        if events == 0 {
+            return;
+        }
+        let total = self.lost.entry((signal as usize, reason)).or_default();
+        *total += events;
+        if let Some(memory) = &self.memory {
+            memory.keep(Row::Lost(memory::place_of(reason)), signal as usize, *total);
         }
     }
 
@@ -186,7 +287,11 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use wire::batch::Lane;
+
     use super::*;
+
+    const POSITION: Position = Position { epoch: 1, lane: Lane::Bulk, seq: 1 };
 
     fn events(pairs: &[(Signal, u64)]) -> Events {
         let mut events = Events::default();
@@ -205,10 +310,10 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.read(Signal::Exec, 90);
         ledger.kernel(events(&[(Signal::Exec, 100)]), &full_ring(&[(Signal::Exec, 10)]));
-        ledger.deliver(&events(&[(Signal::Exec, 60)]));
+        ledger.deliver(&events(&[(Signal::Exec, 60)]), POSITION);
         ledger.lose("spool_full", &events(&[(Signal::Exec, 25)]));
         assert_eq!(ledger.in_flight(Signal::Exec), 5);
-        ledger.deliver(&events(&[(Signal::Exec, 5)]));
+        ledger.deliver(&events(&[(Signal::Exec, 5)]), POSITION);
         assert_eq!(ledger.in_flight(Signal::Exec), 0);
         assert_eq!(
             ledger.report(),
@@ -248,8 +353,48 @@ mod tests {
     fn what_an_earlier_start_left_is_delivered_without_being_seen_again() {
         let mut ledger = Ledger::default();
         ledger.carry(&events(&[(Signal::Flow, 30)]));
-        ledger.deliver(&events(&[(Signal::Flow, 30)]));
+        ledger.deliver(&events(&[(Signal::Flow, 30)]), POSITION);
         assert_eq!(ledger.in_flight(Signal::Flow), 0);
         assert_eq!(ledger.report(), [("flow", "delivered", 30)]);
+    }
+
+    #[test]
+    fn the_next_worker_goes_on_with_the_totals_of_one_that_was_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let (memory, resumed) = Memory::open(&path, 7).unwrap();
+        assert!(!resumed);
+        let mut first = Ledger::kept(memory);
+        first.read(Signal::Exec, 80);
+        first.kernel(events(&[(Signal::Exec, 100)]), &full_ring(&[(Signal::Exec, 5)]));
+        first.deliver(&events(&[(Signal::Exec, 50)]), POSITION);
+        assert_eq!(
+            first.report(),
+            [("exec", "delivered", 50), ("exec", "ring_full", 5), ("exec", "seen", 100)]
+        );
+        first.lose("spool_full", &events(&[(Signal::Exec, 4)]));
+        drop(first);
+        // 80 were read: 50 delivered, 4 lost, 20 spooled, so 6 went with the worker.
+        let (memory, resumed) = Memory::open(&path, 7).unwrap();
+        assert_eq!((resumed, memory.positions()), (true, vec![POSITION]));
+        let mut second = Ledger::resume(memory, &events(&[(Signal::Exec, 20)]));
+        second.read(Signal::Exec, 30);
+        second.kernel(events(&[(Signal::Exec, 120)]), &full_ring(&[(Signal::Exec, 5)]));
+        // 120 were seen: 110 read, 5 lost in the ring, so 5 were in the worker's hands.
+        second.settle();
+        second.deliver(&events(&[(Signal::Exec, 50)]), POSITION);
+        assert_eq!(second.in_flight(Signal::Exec), 0);
+        assert_eq!(
+            second.report(),
+            [
+                ("exec", "delivered", 50),
+                ("exec", "seen", 20),
+                ("exec", "spool_full", 4),
+                ("exec", WORKER_ENDED, 6),
+                ("exec", WORKER_ENDED_READING, 5),
+            ]
+        );
+        let (_, resumed) = Memory::open(&path, 8).unwrap();
+        assert!(!resumed, "another load of the programs counts from zero");
     }
 }

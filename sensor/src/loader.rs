@@ -64,6 +64,7 @@ pub fn run(config: Config) -> Result<ExitCode> {
         state,
         signals,
         probes: None,
+        load: 0,
         worker: None,
         again: Some(Instant::now()),
         pause: PAUSE_MIN,
@@ -123,6 +124,8 @@ struct Loader {
     state: OwnedFd,
     signals: SignalFd,
     probes: Option<Probes>,
+    /// Tells one load of the programs from another.
+    load: u64,
     worker: Option<Worker>,
     /// When the next worker is due, while there is none.
     again: Option<Instant>,

@@ -9,6 +9,7 @@ use wire::codec;
 
 use crate::batch::Cut;
 use crate::clock::ClockPair;
+use crate::ledger::memory::Memory;
 use crate::ledger::{Events, Ledger};
 use crate::spool::{Loss, Spool, SpoolStats};
 
@@ -30,6 +31,31 @@ impl Outbox {
     pub fn new(spool: Spool, carried: &Events) -> Self {
         let mut ledger = Ledger::default();
         ledger.carry(carried);
+        Self::with(spool, ledger)
+    }
+
+    /// Builds it for a worker: goes on with the ledger of one that was killed, or keeps totals for
+    /// the next one. `memory` says whether it holds any.
+    pub fn kept(mut spool: Spool, carried: &Events, memory: (Memory, bool)) -> Self {
+        let ledger = match memory {
+            (memory, true) => {
+                // What the brain has is not what the spool still has to deliver.
+                let mut waiting = *carried;
+                for position in memory.positions() {
+                    waiting.subtract(&spool.acknowledge(position));
+                }
+                Ledger::resume(memory, &waiting)
+            }
+            (memory, false) => {
+                let mut ledger = Ledger::kept(memory);
+                ledger.carry(carried);
+                ledger
+            }
+        };
+        Self::with(spool, ledger)
+    }
+
+    fn with(spool: Spool, ledger: Ledger) -> Self {
         Self {
             spool: RefCell::new(spool),
             ledger: RefCell::new(ledger),
@@ -74,7 +100,7 @@ impl Outbox {
     /// Notes what the brain has.
     pub fn acknowledge(&self, position: Position) {
         let events = self.spool.borrow_mut().acknowledge(position);
-        self.ledger.borrow_mut().deliver(&events);
+        self.ledger.borrow_mut().deliver(&events, position);
         self.acknowledged.notify_one();
     }
 

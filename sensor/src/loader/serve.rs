@@ -73,13 +73,15 @@ impl Loader {
         if self.probes.is_none() {
             let mut probes = Probes::load(&self.config.probe_settings()).map_err(in_words)?;
             probes.keep_log();
+            self.load = rand::random();
             self.probes = Some(probes);
             self.exclude_own();
         }
         let probes = self.probes.as_ref().ok_or_else(not_loaded)?;
         let (names, descriptors): (Vec<_>, Vec<_>) =
             probes.descriptors().map_err(in_words)?.into_iter().unzip();
-        Ok(Answer { bytes: names.join("\n").into_bytes(), descriptors })
+        let text = format!("{}\n{}", self.load, names.join("\n"));
+        Ok(Answer { bytes: text.into_bytes(), descriptors })
     }
 
     fn status(&self) -> Result<Answer, Refusal> {
