@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::privileged::{self, ProcFile};
+
 use crate::container;
 use crate::pod::{self, Pods};
-use crate::privileged::{self, ProcFile};
 
 /// Paths remembered. A host with more cgroups forgets all of them once full, and learns them again.
 const CACHED_MAX: usize = 8192;
@@ -100,7 +101,7 @@ impl Cgroups {
     /// Reads the path from `/proc`, and believes it only when the directory has the record's id:
     /// the task may have moved, or its pid may be another task's by now.
     fn path_of_task(&self, id: u64, pid: u32) -> Option<Vec<u8>> {
-        let text = std::fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+        let text = privileged::read(pid, ProcFile::Cgroup).ok()?;
         let path = unified_path(&text)?;
         let relative = path.strip_prefix(b"/")?;
         let directory = self.mount.as_ref()?.join(OsStr::from_bytes(relative));

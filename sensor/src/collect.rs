@@ -64,7 +64,15 @@ impl Collector {
         tracker.seed(settings.scope.netns.as_deref(), now.boot_ns);
         let duty = Duty::new(settings.syscalls);
         let health = Health::new(now);
-        Self { drain, holder, tracker, duty, held: Vec::new(), health, unsettled: if resumed { SETTLE_TICKS } else { 0 } }
+        Self {
+            drain,
+            holder,
+            tracker,
+            duty,
+            held: Vec::new(),
+            health,
+            unsettled: if resumed { SETTLE_TICKS } else { 0 },
+        }
     }
 
     /// Returns what became of each hook, and the figures of who holds them.

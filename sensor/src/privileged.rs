@@ -26,6 +26,8 @@ pub mod remote;
 pub const FILE_MAX: usize = 64 * 1024;
 /// Sockets told of one process; one with more has flows whose owner is learnt later.
 pub const SOCKETS_MAX: usize = 8_000;
+/// Processes told at once; on a host with more, those that are missing are looked up when seen.
+pub const PROCESSES_MAX: usize = 16_000;
 /// Descriptors of one process that are looked at.
 const DESCRIPTORS_MAX: usize = 10_000;
 
@@ -91,6 +93,20 @@ members! {
     }
 }
 
+members! {
+    /// A table of the sockets in a process's network namespace.
+    NetTable {
+        /// TCP over IPv4.
+        Tcp = "net/tcp",
+        /// TCP over IPv6.
+        Tcp6 = "net/tcp6",
+        /// UDP over IPv4.
+        Udp = "net/udp",
+        /// UDP over IPv6.
+        Udp6 = "net/udp6",
+    }
+}
+
 /// Makes this process ask the loader for what it may not do; works once.
 pub fn use_loader(loader: Remote) {
     // A second call would mean two loaders, which nobody makes; the first one stays.
@@ -100,6 +116,17 @@ pub fn use_loader(loader: Remote) {
 /// Returns the way to the loader, when this process has one.
 pub fn loader() -> Option<&'static Remote> {
     LOADER.get()
+}
+
+/// Returns the ids of all processes.
+pub fn processes() -> io::Result<Vec<u32>> {
+    match loader() {
+        // The worker may be shown its own only, and would not know.
+        Some(loader) => loader.bytes(&Request::of(protocol::PROCESSES, 0, 0)).map(|bytes| {
+            bytes.as_chunks::<4>().0.iter().map(|word| u32::from_ne_bytes(*word)).collect()
+        }),
+        None => processes_here(),
+    }
 }
 
 /// Reads a file of a process, cut to [`FILE_MAX`].
@@ -132,6 +159,17 @@ pub fn open_exe(pid: u32) -> io::Result<File> {
     })
 }
 
+/// Opens a table of sockets for reading.
+pub fn open_table(pid: u32, table: NetTable) -> io::Result<File> {
+    open_table_here(pid, table).or_else(|error| match refused(&error) {
+        Some(loader) => {
+            let request = Request::of(protocol::OPEN_TABLE, pid, table as u32);
+            loader.descriptor(&request).map(File::from)
+        }
+        None => Err(error),
+    })
+}
+
 /// Returns the inode numbers of the sockets that a process holds, at most [`SOCKETS_MAX`].
 pub fn sockets(pid: u32) -> io::Result<Vec<u64>> {
     sockets_here(pid).or_else(|error| match refused(&error) {
@@ -144,9 +182,17 @@ pub fn sockets(pid: u32) -> io::Result<Vec<u64>> {
     })
 }
 
-/// Returns the loader when it may do what was refused here.
+/// Returns the loader when it may do what was refused here. Where processes of others are hidden,
+/// they look as if they were not there.
 fn refused(error: &io::Error) -> Option<&'static Remote> {
-    (error.kind() == io::ErrorKind::PermissionDenied).then(loader).flatten()
+    let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound];
+    kinds.contains(&error.kind()).then(loader).flatten()
+}
+
+pub(crate) fn processes_here() -> io::Result<Vec<u32>> {
+    let entries = PathBuf::from("/proc").read_dir()?.flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(ids.take(PROCESSES_MAX).collect())
 }
 
 pub(crate) fn read_here(pid: u32, file: ProcFile) -> io::Result<Vec<u8>> {
@@ -161,6 +207,10 @@ pub(crate) fn link_here(pid: u32, link: ProcLink) -> io::Result<Vec<u8>> {
 
 pub(crate) fn open_exe_here(pid: u32) -> io::Result<File> {
     File::open(ProcLink::Exe.path(pid))
+}
+
+pub(crate) fn open_table_here(pid: u32, table: NetTable) -> io::Result<File> {
+    File::open(table.path(pid))
 }
 
 pub(crate) fn sockets_here(pid: u32) -> io::Result<Vec<u64>> {
@@ -186,6 +236,7 @@ mod tests {
     #[test]
     fn this_process_is_looked_at() {
         let pid = std::process::id();
+        assert!(processes().unwrap().contains(&pid));
         assert!(read(pid, ProcFile::Stat).unwrap().starts_with(pid.to_string().as_bytes()));
         let exe = link(pid, ProcLink::Exe).unwrap();
         assert_eq!(exe, std::env::current_exe().unwrap().into_os_string().into_vec());

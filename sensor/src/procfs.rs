@@ -1,8 +1,6 @@
 //! What `/proc` says about a process. Used once per process at start, and for one that a record
 //! names but the table does not know.
 
-use std::path::Path;
-
 use wire::limits::STRING_MAX;
 use wire::record::process_flag;
 
@@ -41,9 +39,7 @@ pub struct Seen {
 
 /// Returns every process that can be read.
 pub fn all() -> Vec<Seen> {
-    let Ok(entries) = Path::new("/proc").read_dir() else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-    pids.filter_map(one).collect()
+    privileged::processes().unwrap_or_default().into_iter().filter_map(one).collect()
 }
 
 /// Returns one process, `None` when it is gone or cannot be read.

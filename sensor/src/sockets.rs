@@ -9,7 +9,7 @@ use std::path::Path;
 use wire::record::Address;
 
 use crate::owner::{TCP, Tuple};
-use crate::privileged::{self, ProcLink};
+use crate::privileged::{self, NetTable, ProcLink};
 
 /// Lines read of a table of sockets; a host with more has flows whose owner is learnt later.
 const LINES_MAX: usize = 100_000;
@@ -18,7 +18,8 @@ const NAMESPACES_MAX: usize = 1024;
 /// IP protocol number of UDP.
 const UDP: u8 = 17;
 /// Tables below `/proc/PID/net`, with their protocol.
-const TABLES: [(&str, u8); 4] = [("tcp", TCP), ("tcp6", TCP), ("udp", UDP), ("udp6", UDP)];
+const TABLES: [(NetTable, u8); 4] =
+    [(NetTable::Tcp, TCP), (NetTable::Tcp6, TCP), (NetTable::Udp, UDP), (NetTable::Udp6, UDP)];
 /// States in these tables. A UDP socket that is not connected is "closed".
 const ESTABLISHED: &str = "01";
 const CLOSE: &str = "07";
@@ -70,10 +71,10 @@ pub fn open_sockets(netns: Option<&Path>, pids: &[u32]) -> OpenSockets {
 
 /// Returns the sockets of the processes of one network namespace.
 fn of_namespace(netns: u32, pids: &[u32], picked: (u16, u16)) -> Vec<OpenSocket> {
-    let Some(witness) = pids.first() else { return Vec::new() };
+    let Some(&witness) = pids.first() else { return Vec::new() };
     let mut by_inode = HashMap::new();
     for (table, protocol) in TABLES {
-        let text = std::fs::read_to_string(format!("/proc/{witness}/net/{table}"));
+        let text = privileged::open_table(witness, table).and_then(std::io::read_to_string);
         let text = text.unwrap_or_default();
         let lines = text.lines().skip(1).take(LINES_MAX);
         by_inode.extend(lines.filter_map(|text| line(text, protocol, picked)));

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Loader;
 use crate::holder::Status;
 use crate::privileged::protocol::{self, Answer, Refusal, Request};
-use crate::privileged::{self, ProcFile, ProcLink};
+use crate::privileged::{self, NetTable, ProcFile, ProcLink};
 use crate::probe::Probes;
 use crate::{clock, health, host, systemd};
 
@@ -32,6 +32,10 @@ impl Loader {
             protocol::START => self.hand_over(),
             protocol::STATUS => self.status(),
             protocol::COUNT_SYSCALLS => self.count_syscalls(request.subject != 0),
+            protocol::PROCESSES => {
+                let ids = privileged::processes_here()?;
+                Ok(bytes(ids.into_iter().flat_map(u32::to_ne_bytes).collect()))
+            }
             protocol::READ => {
                 let file = one_of(ProcFile::ALL, request.which)?;
                 Ok(bytes(privileged::read_here(pid, file)?))
@@ -42,6 +46,11 @@ impl Loader {
             }
             protocol::OPEN_EXE => {
                 let opened = privileged::open_exe_here(pid)?;
+                Ok(Answer { descriptors: vec![opened.into()], ..Answer::default() })
+            }
+            protocol::OPEN_TABLE => {
+                let table = one_of(NetTable::ALL, request.which)?;
+                let opened = privileged::open_table_here(pid, table)?;
                 Ok(Answer { descriptors: vec![opened.into()], ..Answer::default() })
             }
             protocol::SOCKETS => {
