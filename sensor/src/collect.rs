@@ -85,6 +85,11 @@ impl Collector {
         self.tracker.forgotten()
     }
 
+    /// Returns what became of the executables that were to be hashed.
+    pub fn hash_stats(&self) -> crate::hash::Stats {
+        self.tracker.hash_stats()
+    }
+
     /// Empties the rings and hands on what happened, in order of time. The ledger is borrowed only
     /// for each count, since what is handed on may be given up by a full spool, and that counts
     /// too. Cheap when the rings are empty: it looks at two numbers in shared memory.

@@ -11,12 +11,14 @@ pub mod memory;
 pub mod namespaces;
 pub mod packets;
 pub mod privilege;
+pub mod processes;
 pub mod records;
 pub mod uring;
 pub mod verifier;
 
 mod acts;
 mod child;
+mod group;
 mod netns;
 mod traffic;
 mod watch;
@@ -32,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         memory::trials(),
         privilege::trials(),
         uring::trials(),
+        processes::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -122,8 +122,6 @@ pub mod exec_flag {
     pub const UPPER_LAYER: u32 = 1 << 11;
     /// On an overlay file system, but this kernel does not tell in which layer.
     pub const LAYER_UNKNOWN: u32 = 1 << 12;
-    /// Privileges were raised by the execution (set-user-id and the like, `AT_SECURE`).
-    pub const SECURE: u32 = 1 << 13;
 }
 
 impl Exec {

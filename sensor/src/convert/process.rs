@@ -50,7 +50,7 @@ pub fn exec(view: &ExecView<'_>, clock: ClockPair) -> Executed {
         cwd: view.cwd.as_slice().into(),
         script: script(view),
         env: view.env.into(),
-        tty: until_nul(&fixed.tty).into(),
+        tty: tty(until_nul(&fixed.tty)),
         // Unset is all ones, which becomes 0.
         login_uid: fixed.loginuid.wrapping_add(1),
         session: fixed.session.wrapping_add(1),
@@ -104,6 +104,16 @@ fn script(view: &ExecView<'_>) -> Text {
     let name = view.script.strip_prefix(b"./").unwrap_or(view.script);
     let directory = view.cwd.strip_suffix(b"/").unwrap_or(&view.cwd);
     [directory, b"/", name].concat().into()
+}
+
+/// Returns a terminal's name below `/dev`. The kernel's own name of a pseudo terminal has no slash.
+fn tty(name: &[u8]) -> Text {
+    match name.strip_prefix(b"pts") {
+        Some(number) if number.first().is_some_and(u8::is_ascii_digit) => {
+            [b"pts/", number].concat().into()
+        }
+        _ => name.into(),
+    }
 }
 
 fn stdio(end: &abi::Stdio) -> Stdio {
@@ -176,6 +186,15 @@ mod tests {
         let process = exec(&view(b"/", b""), ClockPair::default()).process;
         assert_eq!((process.login_uid, process.session), (0, 8));
         assert_eq!(process.namespace_pid, 3);
+    }
+
+    #[test]
+    fn terminals_are_named_as_their_files() {
+        let names: [(&[u8], &[u8]); 4] =
+            [(b"pts12", b"pts/12"), (b"tty1", b"tty1"), (b"", b""), (b"ptsx", b"ptsx")];
+        for (kernel, file) in names {
+            assert_eq!(&tty(kernel)[..], file);
+        }
     }
 
     #[test]
