@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct UseKey {
     /// Address of the kernel's socket.
     pub sock: u64,
-    /// What the kernel hashes of the ends, and their ports: tells a socket from the one that had
+    /// What the kernel hashes of the ends, and the peer's port: tells a socket from the one that had
     /// the address before, which a busy host frees and takes again at once.
     pub ends: u64,
     /// Thread group id of the process.

@@ -155,7 +155,8 @@ pub fn count(way: Way, sock: u64, result: i32, flags: u32) {
         return;
     }
     // The hash is followed by the ports; wherever it is not, what follows tells sockets apart too.
-    let ends = field!(sock, sock_hash => u64);
+    // The local one is left out: the kernel clears it while there may be something left to read.
+    let ends = field!(sock, sock_hash => u64) & 0x0000_ffff_ffff_ffff;
     let key = UseKey { sock, ends, tgid: scope::current_tgid(), reserved: 0 };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };

@@ -14,12 +14,14 @@ pub mod privilege;
 pub mod processes;
 pub mod records;
 pub mod uring;
+pub mod uses;
 pub mod verifier;
 
 mod acts;
 mod child;
 mod group;
 mod netns;
+mod talk;
 mod traffic;
 mod watch;
 
@@ -30,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         packets::trials(),
         records::trials(),
         namespaces::trials(),
+        uses::trials(),
         verifier::trials(),
         memory::trials(),
         privilege::trials(),

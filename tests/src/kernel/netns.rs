@@ -33,9 +33,11 @@ pub fn unavailable() -> Option<&'static str> {
     tool.is_err().then_some("needs `ip` (package iproute2) to make network namespaces")
 }
 
+/// Numbers the namespaces of this process.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
 impl Pair {
     pub fn new() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Relaxed);
         let name = |end| format!("{PREFIX}-{}-{number}-{end}", std::process::id());
         let (a, b) = (Namespace::new(name("a"))?, Namespace::new(name("b"))?);
@@ -54,6 +56,14 @@ impl Pair {
 }
 
 impl Namespace {
+    /// One with nothing but loopback.
+    pub fn alone() -> Result<Self> {
+        let number = COUNT.fetch_add(1, Relaxed);
+        let namespace = Self::new(format!("{PREFIX}-{}-{number}", std::process::id()))?;
+        namespace.ip(&["link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
     fn new(name: String) -> Result<Self> {
         run(&["netns", "add", &name])?;
         Ok(Self { name })
