@@ -20,7 +20,7 @@ use crate::ingest::{self, Ingest};
 use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, Rules, Webhook};
-use crate::policy::PolicySet;
+use crate::policy::{PolicySet, SensorPolicies};
 use crate::store::file;
 
 pub use crate::config::Config;
@@ -139,6 +139,7 @@ impl App {
     /// Reads the policies again. Broken files are reported and the rest is used.
     pub async fn reload_policies(&self) -> Result<()> {
         let policy = load_policies(&self.base.config)?;
+        self.base.wanted.send_replace(Arc::clone(&policy.sensors));
         let input = Input::Policy(Box::new(policy));
         self.requests.send(input).await.map_err(|_| anyhow!("the engine has ended"))
     }
@@ -191,6 +192,8 @@ struct Base {
     metrics: Arc<Metrics>,
     board: Arc<Board>,
     ca: Arc<Ca>,
+    /// What the policies want of sensors; sessions watch it.
+    wanted: watch::Sender<Arc<SensorPolicies>>,
     _lock: nix::fcntl::Flock<File>,
 }
 
@@ -205,11 +208,13 @@ impl Base {
         let lock = lock(&data)?;
         let ca = Arc::new(Ca::open(&data.join("ca"), started_ns)?);
         let (metrics, board) = (Arc::new(Metrics::new()), Arc::new(Board::default()));
-        Ok(Self { config, data, started_ns, metrics, board, ca, _lock: lock })
+        let wanted = watch::Sender::default();
+        Ok(Self { config, data, started_ns, metrics, board, ca, wanted, _lock: lock })
     }
 
     async fn restore(&self) -> Result<Restored> {
         let policy = load_policies(&self.config)?;
+        self.wanted.send_replace(Arc::clone(&policy.sensors));
         let config = self.config.clone();
         let (metrics, board) = (Arc::clone(&self.metrics), Arc::clone(&self.board));
         // Reading gigabytes does not belong on the threads that serve the network.
@@ -225,6 +230,7 @@ impl Base {
             Arc::clone(&self.board),
             Journal::clone(&restored.journal),
             Arc::clone(&self.metrics),
+            self.wanted.subscribe(),
             self.config.limits.clone(),
         );
         Ok(Ingest::bind(self.config.ingest.listen, shared)?)

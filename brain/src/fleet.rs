@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use wire::batch::Batch;
-use wire::control::Hello;
+use wire::control::{Hello, SettingsReply};
 use wire::text::StrId;
 
 use crate::clock::SECOND_NS;
@@ -80,6 +80,15 @@ pub struct Facts {
     pub cpus: u32,
 }
 
+/// What became of the settings that a sensor was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The state of the policy.
+    pub revision: String,
+    /// Why they are not applied; empty when they are.
+    pub problem: String,
+}
+
 /// What is known of a host.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -101,6 +110,9 @@ pub struct Status {
     pub facts: Facts,
     /// What it sees and loses.
     pub coverage: Option<Coverage>,
+    /// What became of the settings that the policies want.
+    #[serde(skip)]
+    pub settings: Option<Settled>,
     /// Connections that were cut because the same identity connected again.
     #[serde(default)]
     pub superseded: u64,
@@ -206,6 +218,13 @@ impl Fleet {
             boot_id: fact(&hello.boot_id),
             cpus: hello.cpus,
         };
+    }
+
+    /// Notes what a sensor made of the settings that it was sent.
+    pub fn settled(&self, id: SensorId, reply: &SettingsReply) {
+        let fact = |text: &str| text::visible_cut(text.as_bytes(), FACT_MAX);
+        let settled = Settled { revision: fact(&reply.revision), problem: fact(&reply.problem) };
+        self.write().entry(id).or_default().settings = Some(settled);
     }
 
     /// Notes that a connection has ended, unless a newer one is there.

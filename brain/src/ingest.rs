@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::board::Board;
@@ -20,6 +20,7 @@ use crate::config;
 use crate::fleet::Fleet;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::policy::SensorPolicies;
 use crate::rate::RateLimit;
 use crate::store::Store;
 
@@ -85,6 +86,8 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
+    /// What is wanted of sensors.
+    pub wanted: watch::Receiver<Arc<SensorPolicies>>,
     /// What peers may use.
     pub limits: config::Limits,
     failed_enrolments: Mutex<RateLimit<IpAddr>>,
@@ -101,6 +104,7 @@ impl Shared {
         board: Arc<Board>,
         journal: Journal,
         metrics: Arc<Metrics>,
+        wanted: watch::Receiver<Arc<SensorPolicies>>,
         limits: config::Limits,
     ) -> Self {
         let per_minute = limits.failed_enrolments_per_minute.max(1);
@@ -113,6 +117,7 @@ impl Shared {
             journal,
             sessions: Arc::default(),
             metrics,
+            wanted,
             limits,
             failed_enrolments: Mutex::new(failed),
             next_connection: AtomicU64::new(1),

@@ -16,9 +16,11 @@ mod embedded;
 pub mod node;
 mod revision;
 pub mod sample;
+pub mod sensor;
 mod settings;
 mod source;
 
+pub use sensor::{SensorPolicies, SensorPolicy};
 pub use settings::{
     Active, Fileless, KernelModule, ListedAddress, PortScan, ReverseShell, Settings, Sigma,
 };
@@ -33,6 +35,8 @@ pub struct PolicySet {
     pub rules: Vec<Arc<Rule>>,
     /// Listed addresses of all feeds.
     pub intel: Arc<Intel>,
+    /// What is wanted of sensors, by the role of their host.
+    pub sensors: Arc<SensorPolicies>,
     /// Samples that lie beside the policies.
     pub samples: Vec<sample::SampleFile>,
     /// What could not be used, by file and line.
@@ -103,6 +107,7 @@ impl PolicySet {
         files.sort();
         let mut set = Self { revision: revision::of_all(&files, commit), ..Self::default() };
         let mut feeds = Vec::new();
+        let mut sensors = SensorPolicies::default();
         for file in &files {
             let policy = |id: String, author: Option<String>| {
                 let revision = revision::of(file, commit);
@@ -115,6 +120,7 @@ impl PolicySet {
                     feeds.push(file);
                     Ok(())
                 }
+                Part::Sensor => sensors.read(file, revision::of(file, commit)),
                 Part::Samples => sample::SampleFile::read(file).map(|file| set.samples.push(file)),
                 Part::Other => Ok(()),
             };
@@ -122,6 +128,7 @@ impl PolicySet {
                 set.errors.push(problem.in_file(&file.name));
             }
         }
+        set.sensors = Arc::new(sensors);
         let (intel, errors) = Intel::from_feeds(&feeds);
         set.intel = Arc::new(intel);
         set.errors.extend(errors);
@@ -158,6 +165,7 @@ pub(crate) enum Part {
     Detector,
     Sigma,
     Intel,
+    Sensor,
     Samples,
     Other,
 }

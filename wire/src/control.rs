@@ -67,6 +67,26 @@ pub struct EnrolReply {
     pub certificate_der: Vec<u8>,
 }
 
+/// What the brain's policy wants of a sensor. It stands over the sensor's own configuration, and
+/// only for what may change while the sensor runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Names this state of the policy.
+    pub revision: String,
+    /// Sections of the sensor's configuration file, at most
+    /// [`crate::limits::SETTINGS_MAX`] bytes; empty for none.
+    pub text: String,
+}
+
+/// What became of [`Settings`]: all of it is applied or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsReply {
+    /// The state of the policy that it is about.
+    pub revision: String,
+    /// Why nothing is applied, one sentence; empty when all is.
+    pub problem: String,
+}
+
 /// Every frame that is not a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
@@ -82,4 +102,8 @@ pub enum Control {
     EnrolRequest(EnrolRequest),
     /// Brain to sensor, answer to it.
     EnrolReply(EnrolReply),
+    /// Brain to sensor, at any time after the welcome.
+    Settings(Settings),
+    /// Sensor to brain, answer to it.
+    SettingsReply(SettingsReply),
 }

@@ -42,5 +42,8 @@ pub const ANSWERS_MAX: usize = 64;
 /// Buckets of a system call's latency: 2^63 nanoseconds are the last.
 pub const LATENCY_MAX: usize = 64;
 
+/// Bytes of the settings that a policy gives to a sensor: its whole configuration file is shorter.
+pub const SETTINGS_MAX: usize = 64 * 1024;
+
 /// Kernel maps named in one coverage record.
 pub const MAPS_MAX: usize = 128;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, HEADER_LEN, Header};
-use wire::control::{Ack, Control, EnrolReply, EnrolRequest, Hello, Refusal, Welcome};
+use wire::control::{
+    Ack, Control, EnrolReply, EnrolRequest, Hello, Refusal, Settings, SettingsReply, Welcome,
+};
 use wire::record::{
     Activity, Address, Connection, Counters, Coverage, CredentialChange, Credentials, Dns,
     DnsAnswer, Exec, Exit, File, Flow, Hook, Inventory, LedgerLine, Login, MapFill, Memory,
@@ -319,6 +321,14 @@ fn controls() -> Vec<(&'static str, Control)> {
         (
             "enrol-reply",
             Control::EnrolReply(EnrolReply { sensor_id: "s".into(), certificate_der: vec![8; 3] }),
+        ),
+        (
+            "settings",
+            Control::Settings(Settings { revision: "r".into(), text: "[collect]\n".into() }),
+        ),
+        (
+            "settings-reply",
+            Control::SettingsReply(SettingsReply { revision: "r".into(), problem: "p".into() }),
         ),
     ]
 }

@@ -154,6 +154,10 @@ pub(super) fn host(entry: &HostEntry, status: &Status, findings_open: usize, now
         "boot_id": text::visible_str(&status.facts.boot_id),
         "cpus": status.facts.cpus,
         "clock_offset_ms": round(status.clock_offset_ms()),
+        "settings": status.settings.as_ref().map(|settled| json!({
+            "revision": settled.revision,
+            "problem": (!settled.problem.is_empty()).then_some(&settled.problem),
+        })),
         "superseded": status.superseded,
         "coverage": coverage(status),
         "records_per_second": round(status.records_per_second(now_ns)),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use wire::batch::{Lane, Position};
 use wire::codec;
-use wire::control::{Ack, Control, Hello, Refusal, Welcome};
+use wire::control::{Ack, Control, Hello, Refusal, Settings, SettingsReply, Welcome};
 
 use super::frame;
 use super::pace::Pace;
@@ -18,12 +18,17 @@ use crate::clock;
 use crate::identity::SensorId;
 use crate::journal::{Append, Appended};
 use crate::metrics;
+use crate::policy::{SensorPolicies, SensorPolicy};
+use crate::text;
 
 /// The control stream and its hello must come within this.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
 /// Batches of a session that may wait for the disk.
 const PENDING_MAX: usize = 16;
+
+/// Answers to settings that may wait; a sensor gets one message at a time.
+const REPLIES_MAX: usize = 4;
 
 /// A refusal gets so long to reach the sensor before the connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
@@ -106,7 +111,7 @@ async fn serve(
     connection: &Connection,
     id: SensorId,
     control: &mut SendStream,
-    mut receive: RecvStream,
+    receive: RecvStream,
     epoch: u64,
 ) -> Result<(), Refused> {
     let durable =
@@ -117,6 +122,12 @@ async fn serve(
     }
     let (pending, mut waiting) = mpsc::channel(PENDING_MAX);
     let mut lanes = JoinSet::new();
+    let mut steering = Steering::new(shared, id);
+    steering.steer(control).await;
+    // A frame may come in parts; a task of its own can wait for the rest.
+    let (said, mut replies) = mpsc::channel(REPLIES_MAX);
+    let mut listening = JoinSet::new();
+    listening.spawn(listen(receive, said));
     let pace = Arc::new(Pace::new(shared.limits.bytes_per_second));
     loop {
         tokio::select! {
@@ -131,14 +142,85 @@ async fn serve(
                 lane.unwrap_or_else(|_| Err(Refused::internal()))?;
             }
             Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
-            // The sensor has nothing more to say on this stream in this version.
-            frame = frame::read(&mut receive) => match frame? {
-                Some(_) => {
-                    return Err(Refused::new("unexpected_message", "nothing follows the hello"));
-                }
-                None => return drain(control, waiting, lanes).await,
+            () = steering.changed() => steering.steer(control).await,
+            Some(reply) = replies.recv() => steering.answered(reply)?,
+            Some(ended) = listening.join_next() => {
+                ended.unwrap_or_else(|_| Err(Refused::internal()))?;
+                return drain(control, waiting, lanes).await;
             }
         }
+    }
+}
+
+/// Reads the control stream until the sensor closes it.
+async fn listen(mut receive: RecvStream, said: mpsc::Sender<SettingsReply>) -> Result<(), Refused> {
+    while let Some(frame) = frame::read(&mut receive).await? {
+        match codec::decode_control(&frame.header, frame.body())? {
+            Control::SettingsReply(reply) => {
+                if said.send(reply).await.is_err() {
+                    return Ok(());
+                }
+            }
+            _ => {
+                let why = "after its hello a sensor only answers to settings";
+                return Err(Refused::new("unexpected_message", why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells a sensor what the policies want of it, and hears what became of that.
+struct Steering<'a> {
+    shared: &'a Shared,
+    id: SensorId,
+    role: String,
+    wanted: watch::Receiver<Arc<SensorPolicies>>,
+    told: Option<SensorPolicy>,
+    unanswered: usize,
+}
+
+impl<'a> Steering<'a> {
+    fn new(shared: &'a Shared, id: SensorId) -> Self {
+        let host = shared.store.hosts.get(&id.to_string());
+        let role = host.map(|host| host.role).unwrap_or_default();
+        let wanted = shared.wanted.clone();
+        Self { shared, id, role, wanted, told: None, unanswered: 0 }
+    }
+
+    /// Waits for other policies; for ever once the brain is about to end.
+    async fn changed(&mut self) {
+        if self.wanted.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sends what is wanted, unless that is what was sent last.
+    async fn steer(&mut self, control: &mut SendStream) {
+        let wanted = self.wanted.borrow_and_update().of_role(&self.role).cloned();
+        if wanted == self.told {
+            return;
+        }
+        let settings = wanted.as_ref().map(|policy| (policy.revision.clone(), &*policy.text));
+        let (revision, text) = settings.unwrap_or_default();
+        let settings = Settings { revision, text: text.to_owned() };
+        if frame::write(control, &Control::Settings(settings)).await {
+            self.unanswered += 1;
+            self.told = wanted;
+        }
+    }
+
+    fn answered(&mut self, reply: SettingsReply) -> Result<(), Refused> {
+        let Some(unanswered) = self.unanswered.checked_sub(1) else {
+            return Err(Refused::new("unexpected_message", "an answer to settings never sent"));
+        };
+        self.unanswered = unanswered;
+        if !reply.problem.is_empty() {
+            tracing::warn!(sensor = %self.id, revision = %text::visible_str(&reply.revision),
+                problem = %text::visible_str(&reply.problem), "a sensor does not take its settings");
+        }
+        self.shared.fleet.settled(self.id, &reply);
+        Ok(())
     }
 }
 

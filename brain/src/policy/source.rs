@@ -34,6 +34,7 @@ impl PolicyFile {
             Some("detectors" | "sigma") if samples => Part::Samples,
             Some("detectors") if yaml => Part::Detector,
             Some("sigma") if yaml => Part::Sigma,
+            Some("sensors") if self.name.ends_with(".toml") => Part::Sensor,
             Some("intel") if self.name.ends_with(".txt") => Part::Intel,
             _ => Part::Other,
         }

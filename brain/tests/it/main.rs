@@ -6,3 +6,4 @@ mod brain;
 mod refusal;
 mod restart;
 mod sensor;
+mod settings;

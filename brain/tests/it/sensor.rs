@@ -123,7 +123,7 @@ fn check_pin(connection: &Connection, pin: &[u8]) {
 pub struct Session {
     pub connection: Connection,
     /// The brain takes the end of this stream for the end of the session.
-    _control: SendStream,
+    pub control: SendStream,
     pub answers: RecvStream,
     pub welcome: Welcome,
 }
@@ -136,7 +136,7 @@ impl Session {
         let Some(Control::Welcome(welcome)) = read(&mut answers).await else {
             panic!("no welcome")
         };
-        Self { connection, _control: control, answers, welcome }
+        Self { connection, control, answers, welcome }
     }
 
     /// Sends one batch and waits until it is acknowledged.
