@@ -39,6 +39,8 @@ pub mod sockets;
 pub mod track;
 pub mod user;
 
+pub mod login;
+
 pub mod convert;
 pub mod observation;
 
