@@ -39,6 +39,7 @@ pub mod sockets;
 pub mod track;
 pub mod user;
 
+pub mod host_file;
 pub mod login;
 
 pub mod convert;

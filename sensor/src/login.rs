@@ -3,16 +3,20 @@
 //! # Reading order
 //! [`scan`] and [`time`] read small things, [`line`] takes a line's head off, [`sshd`], [`sudo`],
 //! [`session`], [`pam`] and [`account`] read messages, [`event`] is what they make of them. All of
-//! these are pure, and total over any bytes: users and peers choose parts of every line.
+//! these are pure, and total over any bytes: users and peers choose parts of every line. [`tail`]
+//! and [`journal`] get the lines, [`follow`] chooses between them and makes records.
 
 pub mod account;
 pub mod event;
+pub mod follow;
+pub mod journal;
 pub mod line;
 pub mod pam;
 pub mod scan;
 pub mod session;
 pub mod sshd;
 pub mod sudo;
+pub mod tail;
 pub mod time;
 
 use event::{Parsed, Service};

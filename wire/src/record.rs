@@ -27,7 +27,7 @@ pub use act::{
 };
 pub use file::{File, file_action, file_flag};
 pub use host::{Coverage, Hook, Inventory, LedgerLine, MapFill, inventory_change, inventory_kind};
-pub use login::{Login, login_action};
+pub use login::{Login, login_action, login_flag};
 pub use network::{
     Connection, Counters, Flow, Sweep, Use, connection_event, direction, flow_detail, tunnel,
 };

@@ -251,6 +251,7 @@ fn batch() -> Batch {
         time_ns: 180,
         process: ProcessRef(2),
         action: 1,
+        flags: 4,
         count: 181,
         pid: 182,
         remote: Address([11; 16]),
@@ -263,6 +264,8 @@ fn batch() -> Batch {
         tty: text("pts/1"),
         command: text("/bin/ls"),
         cwd: text("/home/alice"),
+        remote_name: text("client.example"),
+        detail: text("a reason"),
         message: text("Accepted publickey for alice"),
     });
     batch.inventory.push(Inventory {

@@ -11,6 +11,8 @@ with_texts! {
         process: ProcessRef,
         /// See [`login_action`].
         action: u8,
+        /// Bits of [`login_flag`].
+        flags: u8,
         /// How often, for a line that says it was repeated.
         count: u32,
         /// Process id in the line; 0 without one.
@@ -37,6 +39,10 @@ with_texts! {
         command,
         /// Working directory of the command.
         cwd,
+        /// Where from, as the line has it: an address or a name.
+        remote_name,
+        /// The reason, the group, or what was changed.
+        detail,
         /// The whole message.
         message,
     }
@@ -62,7 +68,7 @@ pub mod login_action {
     pub const TOO_MANY: u8 = 8;
     /// A command was run as another user.
     pub const COMMAND: u8 = 9;
-    /// A command was refused: not allowed.
+    /// A rule refused a command or a log-in.
     pub const REFUSED: u8 = 10;
     /// An account or group was created.
     pub const ACCOUNT_CREATED: u8 = 11;
@@ -74,4 +80,25 @@ pub mod login_action {
     pub const PASSWORD_CHANGED: u8 = 14;
     /// A line of a known service that says none of these.
     pub const OTHER: u8 = 15;
+    /// A peer connected that did not go on to log in: no banner, another protocol, no common
+    /// cipher.
+    pub const PROBE: u8 = 16;
+    /// Connections were dropped because there were too many.
+    pub const THROTTLED: u8 = 17;
+}
+
+/// Bits of [`Login::flags`].
+pub mod login_flag {
+    /// The user does not exist.
+    pub const INVALID_USER: u8 = 1 << 0;
+    /// It happened before the log-in was done.
+    pub const PREAUTH: u8 = 1 << 1;
+    /// The line can be read in two ways, because somebody chose a name that looks like the message.
+    pub const AMBIGUOUS: u8 = 1 << 2;
+    /// The line goes on where an earlier one ended.
+    pub const CONTINUED: u8 = 1 << 3;
+    /// The journal says that another program than the named one wrote the line.
+    pub const FOREIGN_WRITER: u8 = 1 << 4;
+    /// The line is cut.
+    pub const CUT: u8 = 1 << 5;
 }

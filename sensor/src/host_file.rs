@@ -1,0 +1,140 @@
+//! Files of the host that the sensor reads: logs, package databases, accounts. All are opened here,
+//! from a list of paths that is fixed at the start, so that whoever has the right to read them can
+//! do it for the one that has not.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Names in a log's folder that are looked at for the rotated file.
+const SIBLINGS_MAX: usize = 4_096;
+
+/// Names a file for good, as long as it exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// Device of its file system.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+}
+
+/// What tells a file apart from what it was before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Which file.
+    pub id: FileId,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written, nanoseconds since the Unix epoch.
+    pub modified_ns: i128,
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            id: FileId { dev: metadata.dev(), ino: metadata.ino() },
+            size: metadata.len(),
+            modified_ns: i128::from(metadata.mtime()) * 1_000_000_000
+                + i128::from(metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The files that may be opened.
+#[derive(Clone, Debug, Default)]
+pub struct HostFiles {
+    paths: Vec<PathBuf>,
+}
+
+impl HostFiles {
+    /// Fixes the list.
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self { paths }
+    }
+
+    /// Opens a file of the list. Anything but a regular file is refused: reading a pipe or a
+    /// device could wait for ever.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        if !self.paths.iter().any(|known| known == path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        open_regular(path)
+    }
+
+    /// Reads a file of the list, which may be at most `max` bytes long.
+    pub fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let file = self.open(path)?;
+        if file.metadata()?.len() > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut content = Vec::new();
+        file.take(max).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Returns what a path leads to now. This needs no right but to search the folder.
+    pub fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        path.metadata().map(|metadata| FileStamp::from(&metadata))
+    }
+
+    /// Opens the file that a path led to before it was rotated away: one beside it whose name
+    /// begins with the same letters.
+    pub fn open_rotated(&self, path: &Path, id: FileId) -> Option<File> {
+        if !self.paths.iter().any(|known| known == path) {
+            return None;
+        }
+        let (folder, name) = (path.parent()?, path.file_name()?);
+        for entry in folder.read_dir().ok()?.flatten().take(SIBLINGS_MAX) {
+            let sibling = entry.file_name();
+            let begins =
+                sibling.as_encoded_bytes().starts_with(name.as_encoded_bytes()) && sibling != name;
+            let same = |metadata: Metadata| FileStamp::from(&metadata).id == id;
+            if begins && entry.metadata().is_ok_and(same) {
+                let file = open_regular(&entry.path()).ok()?;
+                return file.metadata().is_ok_and(same).then_some(file);
+            }
+        }
+        None
+    }
+}
+
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_regular_files_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, other) = (dir.path().join("auth.log"), dir.path().join("other"));
+        std::fs::write(&log, b"text").unwrap();
+        std::fs::write(&other, b"text").unwrap();
+        let files = HostFiles::new(vec![log.clone(), dir.path().to_owned()]);
+        assert_eq!(files.read(&log, 10).unwrap(), b"text");
+        assert!(files.read(&log, 3).is_err());
+        assert!(files.open(&other).is_err() && files.open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_rotated_file_is_found_by_its_inode() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("auth.log");
+        let files = HostFiles::new(vec![log.clone()]);
+        std::fs::write(&log, b"old").unwrap();
+        let id = files.stamp(&log).unwrap().id;
+        assert!(files.open_rotated(&log, id).is_none());
+        std::fs::rename(&log, dir.path().join("auth.log-20240305")).unwrap();
+        std::fs::write(&log, b"new").unwrap();
+        let mut text = String::new();
+        files.open_rotated(&log, id).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "old");
+    }
+}
