@@ -89,7 +89,8 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     let torn_bytes = outbox.stats().torn_bytes;
     tracing::info!(events = carried.total(), torn_bytes, "spool of earlier starts taken over");
     let settings = config.probe_settings();
-    let collector = Collector::of(holder, drain, &settings, scope_path(config), resumed);
+    let mut collector = Collector::of(holder, drain, &settings, scope_path(config), resumed);
+    collector.watch_host(&config.host_settings(Some(&config.state_dir)));
     log_hooks(&collector.status().hooks);
     let batcher = Batcher::new(outbox.epoch(), start);
     let mut pipeline =

@@ -8,6 +8,7 @@ use crate::drain::Drain;
 use crate::duty::Duty;
 use crate::health::Health;
 use crate::holder::{Holder, Status};
+use crate::host_watch::{self, HostWatch};
 use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
 use crate::probe::{ProbeError, Settings};
@@ -35,6 +36,8 @@ pub struct Collector {
     held: Vec<Event>,
     /// Ticks until the books of an earlier worker can be closed.
     unsettled: u32,
+    /// Logs and inventory, which the kernel does not tell.
+    host: Option<HostWatch>,
     /// Lag and cost.
     pub health: Health,
 }
@@ -70,9 +73,15 @@ impl Collector {
             tracker,
             duty,
             held: Vec::new(),
+            host: None,
             health,
             unsettled: if resumed { SETTLE_TICKS } else { 0 },
         }
+    }
+
+    /// Watches the host's logs and inventory as well.
+    pub fn watch_host(&mut self, settings: &host_watch::Settings) {
+        self.host = Some(HostWatch::new(settings));
     }
 
     /// Returns what became of each hook, and the figures of who holds them.
@@ -97,6 +106,9 @@ impl Collector {
         let clock = ClockPair::now();
         self.read(ledger, clock);
         self.hand_on(ledger, clock.boot_ns.saturating_sub(SETTLE_NS), on);
+        if let Some(host) = &mut self.host {
+            host.poll(clock, &self.tracker, ledger, on);
+        }
         self.switch_counting(clock.boot_ns);
     }
 
@@ -157,6 +169,9 @@ impl Collector {
     pub fn finish(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         self.tick(ledger, on);
         self.hand_on(ledger, u64::MAX, on);
+        if let Some(host) = &mut self.host {
+            host.finish(ledger);
+        }
     }
 
     fn read(&mut self, ledger: &RefCell<Ledger>, clock: ClockPair) {

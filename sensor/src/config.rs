@@ -6,7 +6,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use wire::limits;
 
+use crate::host_watch;
 use crate::join::{JoinToken, JoinTokenError};
+use crate::login::follow::{self, Source};
 use crate::probe::{Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode};
 use crate::spool;
 
@@ -54,6 +56,12 @@ pub struct Config {
     pub avoid: Vec<WayKind>,
     /// Environment variables that are told of executed programs.
     pub variables: Vec<String>,
+    /// Where log-ins are read from.
+    pub logins: Source,
+    /// Which logs are read instead of those that distributions have.
+    pub login_files: Vec<PathBuf>,
+    /// Whether packages, accounts and listeners are told.
+    pub inventory: bool,
     /// Most bytes that wait on disk.
     pub spool_max_bytes: u64,
     /// Least important level that is logged.
@@ -149,6 +157,10 @@ struct File {
     #[serde(default)]
     collect: Collect,
     #[serde(default)]
+    logins: LoginsSection,
+    #[serde(default)]
+    inventory: InventorySection,
+    #[serde(default)]
     spool: SpoolSection,
     #[serde(default)]
     guard: Guard,
@@ -184,6 +196,19 @@ struct Collect {
     #[serde(default)]
     avoid: Vec<WayWord>,
     variables: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LoginsSection {
+    #[serde(default)]
+    source: Source,
+    #[serde(default)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct InventorySection {
+    enabled: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -278,6 +303,9 @@ impl Config {
                 .collect
                 .variables
                 .unwrap_or_else(|| VARIABLES.map(str::to_owned).to_vec()),
+            logins: file.logins.source,
+            login_files: file.logins.files,
+            inventory: file.inventory.enabled.unwrap_or(true),
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
             log_level: file.log.level,
             log_format: file.log.format,
@@ -325,7 +353,20 @@ impl Config {
             let advice = format!("name at most {}", limits::HOOKS_MAX / 4);
             return wrong("collect.interfaces", &self.interfaces.len(), advice);
         }
+        if self.login_files.len() > follow::FILES_MAX {
+            let advice = format!("name at most {}", follow::FILES_MAX);
+            return wrong("logins.files", &self.login_files.len(), advice);
+        }
         Ok(())
+    }
+
+    /// Returns what is read of the host's logs and inventory; positions in logs are kept in a
+    /// folder, or nowhere.
+    pub fn host_settings(&self, state_dir: Option<&Path>) -> host_watch::Settings {
+        let state_dir = state_dir.map(Path::to_owned);
+        let (source, files) = (self.logins, self.login_files.clone());
+        let logins = follow::Settings { source, files, state_dir };
+        host_watch::Settings { logins, inventory: self.inventory }
     }
 
     /// Returns what the probe table needs to know.
@@ -380,12 +421,15 @@ mod tests {
             [scope]\ncgroup='/c'\nnetns='/n'\n\
             [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\n\
             avoid=['lsm','raw_tracepoint']\n\
+            [logins]\nsource='file'\nfiles=['/l']\n[inventory]\nenabled=false\n\
             [spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
         let config = parse(text).unwrap();
         assert_eq!(config.hostname.as_deref(), Some("web-1"));
         assert_eq!(config.scope.netns.as_deref(), Some(Path::new("/n")));
         assert_eq!((config.xdp, config.interfaces), (XdpMode::Generic, vec!["eth0".to_owned()]));
         assert_eq!((config.tick_ms, config.spool_max_bytes), (500, 9_000_000));
+        assert_eq!((config.logins, config.inventory), (Source::File, false));
+        assert_eq!(config.login_files, [PathBuf::from("/l")]);
         assert_eq!(config.avoid, [WayKind::Lsm, WayKind::RawTracepoint]);
     }
 

@@ -40,6 +40,8 @@ pub mod track;
 pub mod user;
 
 pub mod host_file;
+pub mod host_watch;
+pub mod inventory;
 pub mod login;
 
 pub mod convert;

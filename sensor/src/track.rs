@@ -201,6 +201,13 @@ impl Tracker {
         Observation { lineage, target: Vec::new(), signal, events: 1, record }
     }
 
+    /// Returns the newest process that has or had a pid, and its ancestors, unless it started after
+    /// a moment since boot: then it is another one.
+    pub fn lineage_of_pid(&self, pid: u32, before_ns: u64) -> Vec<Rc<Process>> {
+        let process = self.processes.by_pid(pid).filter(|p| p.key.start_ns() <= before_ns);
+        process.map(|process| self.processes.lineage(process)).unwrap_or_default()
+    }
+
     /// Returns a process that something was done to, and its ancestors.
     fn lineage_of(&mut self, key: Key, now_ns: u64) -> Vec<Rc<Process>> {
         self.look_up(key, now_ns, LINEAGE_MAX);

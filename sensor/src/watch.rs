@@ -37,6 +37,7 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
     let host = Host::read(None);
     let start = start_offset(None, &host.boot_id);
     let mut collector = Collector::start(&config.probe_settings(), app::scope_path(config))?;
+    collector.watch_host(&config.host_settings(None));
     let hooks = collector.status().hooks;
     let attached = hooks.iter().filter(|[_, attached, _]| !attached.is_empty()).count();
     let hooks = hooks.len();

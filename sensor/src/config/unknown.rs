@@ -9,6 +9,8 @@ const KEYS: &[(&str, &[&str])] = &[
     ("brain", &["address", "state_dir", "hostname"]),
     ("scope", &["cgroup", "netns"]),
     ("collect", &["interfaces", "tick_ms", "syscalls", "xdp", "avoid", "variables"]),
+    ("logins", &["source", "files"]),
+    ("inventory", &["enabled"]),
     ("spool", &["max_bytes"]),
     ("guard", &["user"]),
     ("log", &["level", "format"]),

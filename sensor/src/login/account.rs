@@ -5,9 +5,24 @@ use super::scan::{split, split_last, unquoted, word};
 
 /// Programs whose messages are read here.
 pub const PROGRAMS: &[&[u8]] = &[
-    b"useradd", b"usermod", b"userdel", b"groupadd", b"groupmod", b"groupdel", b"groupmems",
-    b"gpasswd", b"passwd", b"chpasswd", b"chgpasswd", b"newusers", b"chage", b"chfn", b"chsh",
-    b"vipw", b"adduser", b"deluser",
+    b"useradd",
+    b"usermod",
+    b"userdel",
+    b"groupadd",
+    b"groupmod",
+    b"groupdel",
+    b"groupmems",
+    b"gpasswd",
+    b"passwd",
+    b"chpasswd",
+    b"chgpasswd",
+    b"newusers",
+    b"chage",
+    b"chfn",
+    b"chsh",
+    b"vipw",
+    b"adduser",
+    b"deluser",
 ];
 
 /// Reads a message of one of [`PROGRAMS`].

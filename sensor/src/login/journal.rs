@@ -101,12 +101,7 @@ impl Journal {
     }
 
     /// Hands on entries, at most `budget` bytes of them.
-    pub fn poll(
-        &mut self,
-        now_ns: u64,
-        budget: usize,
-        on: &mut dyn FnMut(Entry),
-    ) -> Outcome {
+    pub fn poll(&mut self, now_ns: u64, budget: usize, on: &mut dyn FnMut(Entry)) -> Outcome {
         let mut outcome = Outcome::default();
         if self.running.is_none() && !self.start(now_ns) {
             outcome.given_up = self.failures >= FAILURES_MAX;
@@ -268,9 +263,9 @@ fn bytes(value: &Value) -> Vec<u8> {
                 list.iter().filter_map(byte).collect()
             }
             Some(first) if !first.is_array() => bytes(first),
-            Some(Value::Array(inner)) => bytes(&Value::Array(
-                inner.iter().filter(|v| v.is_number()).cloned().collect(),
-            )),
+            Some(Value::Array(inner)) => {
+                bytes(&Value::Array(inner.iter().filter(|v| v.is_number()).cloned().collect()))
+            }
             _ => Vec::new(),
         },
         _ => Vec::new(),

@@ -183,7 +183,9 @@ fn denied<'a>(text: &'a [u8], event: Event<'a>) -> Option<Event<'a>> {
 
 /// What libpam itself says: `N more authentication failures; …`, `service(x) ignoring …`.
 fn own<'a>(text: &'a [u8], program: Service) -> Parsed<'a> {
-    if text.starts_with(b"service(") || text.starts_with(b"unable to ") || text.starts_with(b"adding ")
+    if text.starts_with(b"service(")
+        || text.starts_with(b"unable to ")
+        || text.starts_with(b"adding ")
     {
         return Parsed::Dull;
     }

@@ -83,7 +83,10 @@ mod tests {
         assert_eq!(split_last(b"a-b-c", b"-"), Some((&b"a-b"[..], &b"c"[..])));
         assert_eq!(between(b"<x>", b"<", b">"), Some(&b"x"[..]));
         assert_eq!(word(b"one  two"), (&b"one"[..], &b"two"[..]));
-        assert_eq!((unquoted(b"'a'"), unquoted(b"`a'"), unquoted(b"'")), (&b"a"[..], &b"a"[..], &b"'"[..]));
+        assert_eq!(
+            (unquoted(b"'a'"), unquoted(b"`a'"), unquoted(b"'")),
+            (&b"a"[..], &b"a"[..], &b"'"[..])
+        );
     }
 
     #[test]

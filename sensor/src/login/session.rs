@@ -71,7 +71,9 @@ fn with_host<'a>(event: Event<'a>, host: &'a [u8]) -> Event<'a> {
 /// Reads a message of systemd-logind: `New session 5 of user alice.`, since release 257
 /// `New session '5' of user 'alice' with class 'user' and type 'tty'.`
 pub fn logind(message: &[u8]) -> Parsed<'_> {
-    let Some(rest) = message.trim_ascii().strip_prefix(b"New session ") else { return Parsed::Dull };
+    let Some(rest) = message.trim_ascii().strip_prefix(b"New session ") else {
+        return Parsed::Dull;
+    };
     let Some((session, rest)) = split(rest, b" of user ") else { return Parsed::Unknown };
     let rest = rest.strip_suffix(b".").unwrap_or(rest);
     let (user, kind) = split_last(rest, b" with class ").unwrap_or((rest, b""));

@@ -275,7 +275,7 @@ fn refused(message: &[u8]) -> Option<Event<'_>> {
     if let Some(rest) = message.strip_prefix(upper) {
         let peer = peer(rest, b"")?;
         let event = event(Action::Refused).from(peer.host, peer.port);
-        return Some(Event { user: &message[..4], detail: &message[..19], ..event });
+        return Some(Event { user: &message[..4], detail: &message[..18], ..event });
     }
     if let Some(rest) = message.strip_prefix(b"refused connect from ") {
         let host = split_last(rest, b"(").and_then(|(_, host)| host.strip_suffix(b")"));
@@ -329,8 +329,7 @@ fn throttled(message: &[u8]) -> Option<Event<'_>> {
 /// A connection ended.
 fn ended(message: &[u8]) -> Option<Event<'_>> {
     let event = event(Action::Disconnected);
-    for beginning in
-        [&b"Connection closed by "[..], b"Connection reset by ", b"Disconnected from "]
+    for beginning in [&b"Connection closed by "[..], b"Connection reset by ", b"Disconnected from "]
     {
         if let Some(rest) = message.strip_prefix(beginning) {
             let (user, marks, host, port) = party(rest)?;

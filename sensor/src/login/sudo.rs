@@ -18,22 +18,19 @@ pub fn sudo(message: &[u8]) -> Parsed<'_> {
         let marks = Marks { continued: true, ..Marks::default() };
         return Parsed::Event(Event { detail, marks, ..event });
     }
-    let (reason, fields) = match rest.starts_with(b"TTY=") {
-        true => (&b""[..], rest),
-        false => match split(rest, b" ; TTY=") {
-            Some((reason, _)) => (reason, &rest[reason.len() + b" ; ".len()..]),
-            None => (rest, &b""[..]),
-        },
+    let starts = [&b" ; TTY="[..], b" ; PWD="].iter().filter_map(|key| find(rest, key)).min();
+    let (reason, fields) = match (rest.starts_with(b"TTY="), starts) {
+        (true, _) => (&b""[..], rest),
+        (false, Some(at)) => (&rest[..at], &rest[at + b" ; ".len()..]),
+        (false, None) => (rest, &b""[..]),
     };
     let Some(action) = action(reason) else { return Parsed::Dull };
     event.action = action;
-    for (key, field) in [
-        (&b"TTY="[..], &mut event.tty),
-        (b"PWD=", &mut event.directory),
-        (b"USER=", &mut event.target),
-    ] {
-        *field = value(fields, key);
+    // The terminal comes first or not at all: behind it, somebody else may have written one.
+    if fields.starts_with(b"TTY=") {
+        event.tty = value(fields, b"TTY=");
     }
+    (event.directory, event.target) = (value(fields, b"PWD="), value(fields, b"USER="));
     event.detail = match split(fields, b" ; COMMAND=") {
         Some((_, command)) => command,
         None => reason,
@@ -64,9 +61,8 @@ fn value<'a>(fields: &'a [u8], key: &[u8]) -> &'a [u8] {
     let rest = match fields.strip_prefix(key) {
         Some(rest) => rest,
         None => {
-            let at = fields.windows(key.len() + 3).position(|w| {
-                w.starts_with(b" ; ") && &w[3..] == key
-            });
+            let at =
+                fields.windows(key.len() + 3).position(|w| w.starts_with(b" ; ") && &w[3..] == key);
             match at {
                 Some(at) => &fields[at + 3 + key.len()..],
                 None => return b"",
@@ -94,10 +90,9 @@ pub fn su(message: &[u8]) -> Parsed<'_> {
         let (user, tty) = split_last(rest, b" on ").unwrap_or((rest, b""));
         return Parsed::Event(Event { user, target, tty, ..event });
     }
-    for (beginning, action) in [
-        (&b"Successful su for "[..], Action::Accepted),
-        (b"FAILED su for ", Action::Failed),
-    ] {
+    for (beginning, action) in
+        [(&b"Successful su for "[..], Action::Accepted), (b"FAILED su for ", Action::Failed)]
+    {
         if let Some((target, user)) =
             message.strip_prefix(beginning).and_then(|rest| split_last(rest, b" by "))
         {

@@ -141,9 +141,9 @@ impl Tail {
                 continue;
             }
             let rotated = files.open_rotated(&self.path, id);
-            let old = rotated.and_then(|file| Reading::open(file, 0).ok()).and_then(|mut old| {
-                old.resume(&position).then_some(old)
-            });
+            let old = rotated
+                .and_then(|file| Reading::open(file, 0).ok())
+                .and_then(|mut old| old.resume(&position).then_some(old));
             match old {
                 Some(old) => self.old.push_back((old, now_ns)),
                 None => self.gaps += 1,
