@@ -7,13 +7,56 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wire::batch::Batch;
 use wire::record as wired;
 use wire::text::StrId;
 
+/// Defines an enum of a closed set that travels as a number; a number that this build does not know
+/// is `Unknown`.
+macro_rules! closed {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident in $module:ident {
+            $($(#[$variant_meta:meta])* $variant:ident = $number:ident,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_meta])* $variant,)*
+            /// One that this build does not know.
+            Unknown,
+        }
+
+        impl $name {
+            pub(super) fn of(number: u8) -> Self {
+                match number {
+                    $(wire::record::$module::$number => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+    };
+}
+
+mod act;
+mod file;
+mod host;
+mod network;
+mod payload;
 mod process;
 
-pub use process::{Process, ProcessKey};
+pub use act::{Activity, Memory, MemoryAction, Privilege, PrivilegeAction, Uring};
+pub use file::{File, FileAction};
+pub use host::{Inventory, InventoryChange, InventoryKind, Login, LoginAction};
+pub use network::{
+    Connection, ConnectionEvent, Counters, Direction, Flow, Sweep, Tunnel, Use, protocol, tcp_flag,
+};
+pub use payload::{Dns, DnsAnswer, Tls};
+pub use process::{Namespaces, Process, ProcessKey};
+
+use network::end;
 
 /// A sensor's identity, bound by its certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,13 +95,31 @@ pub enum EventKind {
     Exit {
         /// Exit status as `wait` reports it.
         code: u32,
+        /// How long it lived; 0 when not known.
+        duration_ns: u64,
     },
     /// Packets passed.
     Flow(Flow),
     /// A TCP socket changed its state.
     Connection(Connection),
+    /// The process sent or received through a socket.
+    Use(Use),
+    /// One-packet probes were counted.
+    Sweep(Sweep),
+    /// A DNS message was seen.
+    Dns(Dns),
+    /// A TLS greeting was seen.
+    Tls(Tls),
+    /// A watched file was touched.
+    File(File),
+    /// Memory was touched.
+    Memory(Memory),
     /// The process used a privilege.
     Privilege(Privilege),
+    /// Requests to io_uring were counted.
+    Uring(Uring),
+    /// Forks and acts on files were counted.
+    Activity(Activity),
     /// System calls were counted.
     Syscalls {
         /// System call number on the host's architecture.
@@ -67,7 +128,13 @@ pub enum EventKind {
         count: u64,
         /// For how long calls were counted.
         window_ns: u64,
+        /// Calls that took from 2^i up to 2^(i+1) nanoseconds, for i from 0 on.
+        latency: Vec<u32>,
     },
+    /// Somebody logged in or tried to, or an account was changed.
+    Login(Login),
+    /// The host has something, or no longer has it.
+    Inventory(Inventory),
     /// The sensor reported its own state; for detectors, proof that time passed on the host.
     Heartbeat,
 }
@@ -107,132 +174,15 @@ pub enum Stdio {
     Unknown,
 }
 
-/// TCP flag bits of [`Counters::tcp_flags`] (RFC 9293, section 3.1).
-pub mod tcp_flag {
-    /// The sender has finished.
-    pub const FIN: u8 = 0x01;
-    /// Opens a connection.
-    pub const SYN: u8 = 0x02;
-    /// Refuses or aborts a connection.
-    pub const RST: u8 = 0x04;
-    /// The acknowledgement field counts.
-    pub const ACK: u8 = 0x10;
-}
-
-/// IP protocol numbers that detectors name.
-pub mod protocol {
-    /// ICMP.
-    pub const ICMP: u8 = 1;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// ICMP for IPv6.
-    pub const ICMPV6: u8 = 58;
-}
-
-/// Packets of one direction in one tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Packets with SYN, SYN-ACK included.
-    pub syns: u32,
-    /// Bits of [`tcp_flag`], joined by or.
-    pub tcp_flags: u8,
-    /// Initial sequence number of the direction's sender.
-    pub isn: Option<u32>,
-}
-
-/// Who opened a flow or connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// The host did.
-    Outgoing,
-    /// The peer did.
-    Incoming,
-    /// Not known.
-    Unknown,
-}
-
-/// What a flow did in one tick.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flow {
-    /// The host's end; for ICMP the port is the type.
-    pub local: SocketAddr,
-    /// The peer's end; for ICMP the port is the code.
-    pub remote: SocketAddr,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// IP version: 4, 6, or 0 for anything else.
-    pub family: u8,
-    /// Whether addresses and ports are exact.
-    pub exact: bool,
-    /// Who opened it.
-    pub direction: Direction,
-    /// Last packet of the tick.
-    pub last_ns: u64,
-    /// Packets that arrived.
-    pub ingress: Counters,
-    /// Packets that left.
-    pub egress: Counters,
-}
-
-/// How a TCP socket's state changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConnectionEvent {
-    /// The process connected.
-    Connected,
-    /// The process tried to connect and failed.
-    ConnectFailed,
-    /// A peer connected to a listening socket.
-    Accepted,
-    /// The process started to listen.
-    Listen,
-    /// The process stopped to listen.
-    ListenClosed,
-    /// The connection was closed.
-    Closed,
-    /// One that this build does not know.
-    Unknown,
-}
-
-/// A TCP socket's change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Connection {
-    /// What changed.
-    pub event: ConnectionEvent,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// The host's end.
-    pub local: SocketAddr,
-    /// The peer's end.
-    pub remote: SocketAddr,
-}
-
-/// A use of privilege.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Privilege {
-    /// A kernel module was loaded.
-    ModuleLoaded {
-        /// Its name.
-        name: bytes::Bytes,
-    },
-    /// One that this build does not know.
-    Unknown,
-}
-
 /// Returns the batch's records in time order, records of equal time in the order of [`Kind`] and
 /// then of the batch.
 pub fn events(batch: &Batch, host: &Arc<Host>) -> Vec<Event> {
-    let processes = process::from_batch(batch);
+    let source = Source { batch, processes: process::from_batch(batch) };
     order(batch)
         .into_iter()
         .map(|(time_ns, kind, index)| {
-            let (process, kind) = event(batch, kind, index as usize);
-            let process = process.index().and_then(|index| processes.get(index)).cloned();
+            let (process, kind) = event(&source, kind, index as usize);
+            let process = source.process(process);
             Event { host: Arc::clone(host), time_ns, process, kind }
         })
         .collect()
@@ -242,10 +192,20 @@ pub fn events(batch: &Batch, host: &Arc<Host>) -> Vec<Event> {
 /// before it acts, and acts before it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    Inventory,
+    Login,
     Exec,
     Privilege,
+    Memory,
+    File,
     Connection,
+    Dns,
+    Tls,
+    Use,
     Flow,
+    Sweep,
+    Uring,
+    Activity,
     Syscalls,
     Exit,
     Coverage,
@@ -256,10 +216,20 @@ fn order(batch: &Batch) -> Vec<(u64, Kind, u32)> {
     fn add(order: &mut Vec<(u64, Kind, u32)>, kind: Kind, times: impl Iterator<Item = u64>) {
         order.extend(times.enumerate().map(|(index, time_ns)| (time_ns, kind, index as u32)));
     }
+    add(&mut order, Kind::Inventory, batch.inventory.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Login, batch.logins.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Exec, batch.execs.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Privilege, batch.privileges.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Memory, batch.memory.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::File, batch.files.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Connection, batch.connections.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Dns, batch.dns.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Tls, batch.tls.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Use, batch.uses.iter().map(|r| r.first_ns));
     add(&mut order, Kind::Flow, batch.flows.iter().map(|r| r.first_ns));
+    add(&mut order, Kind::Sweep, batch.sweeps.iter().map(|r| r.first_ns));
+    add(&mut order, Kind::Uring, batch.urings.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Activity, batch.activities.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Syscalls, batch.syscalls.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Exit, batch.exits.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Coverage, batch.coverage.iter().map(|r| r.end_ns));
@@ -267,39 +237,103 @@ fn order(batch: &Batch) -> Vec<(u64, Kind, u32)> {
     order
 }
 
-fn event(batch: &Batch, kind: Kind, index: usize) -> (wired::ProcessRef, EventKind) {
+/// A batch and its processes, while its records are converted.
+struct Source<'a> {
+    batch: &'a Batch,
+    processes: Vec<Arc<Process>>,
+}
+
+impl Source<'_> {
+    fn process(&self, named: wired::ProcessRef) -> Option<Arc<Process>> {
+        named.index().and_then(|index| self.processes.get(index)).cloned()
+    }
+
+    fn text(&self, id: &StrId) -> Bytes {
+        string(self.batch, *id)
+    }
+}
+
+fn event(source: &Source<'_>, kind: Kind, index: usize) -> (wired::ProcessRef, EventKind) {
+    let batch = source.batch;
+    let text = |id: &StrId| source.text(id);
     match kind {
         Kind::Exec => {
             let r = &batch.execs[index];
-            let stdio = r.stdio.map(|s| stdio(&s));
-            let process = r.process.index().and_then(|at| batch.processes.get(at));
-            let (exe_inode, exe_dev) = process.map_or((0, 0), |p| (p.exe_inode, p.exe_dev));
-            let exec = Exec { exe_inode, exe_dev, stdio };
-            (r.process, EventKind::Exec(exec))
+            (r.process, EventKind::Exec(exec(source, r)))
         }
         Kind::Exit => {
             let r = &batch.exits[index];
-            (r.process, EventKind::Exit { code: r.code })
+            (r.process, EventKind::Exit { code: r.code, duration_ns: r.duration_ns })
         }
         Kind::Flow => {
             let r = &batch.flows[index];
-            (r.process, EventKind::Flow(flow(r)))
+            (r.process, EventKind::Flow(network::flow(r)))
         }
         Kind::Connection => {
             let r = &batch.connections[index];
-            (r.process, EventKind::Connection(connection(r)))
+            (r.process, EventKind::Connection(network::connection(r)))
+        }
+        Kind::Use => {
+            let r = &batch.uses[index];
+            (r.process, EventKind::Use(network::used(r)))
+        }
+        Kind::Sweep => {
+            let r = &batch.sweeps[index];
+            (r.process, EventKind::Sweep(network::sweep(r.map_texts(text))))
+        }
+        Kind::Dns => {
+            let r = &batch.dns[index];
+            (r.process, EventKind::Dns(payload::dns(r.map_texts(text))))
+        }
+        Kind::Tls => {
+            let r = &batch.tls[index];
+            (r.process, EventKind::Tls(payload::tls(r.map_texts(text))))
+        }
+        Kind::File => {
+            let r = &batch.files[index];
+            (r.process, EventKind::File(file::file(r.map_texts(text))))
+        }
+        Kind::Memory => {
+            let r = &batch.memory[index];
+            let target = source.process(r.target);
+            (r.process, EventKind::Memory(act::memory(r.map_texts(text), target)))
         }
         Kind::Privilege => {
             let r = &batch.privileges[index];
-            (r.process, EventKind::Privilege(privilege(batch, r)))
+            let target = source.process(r.target);
+            (r.process, EventKind::Privilege(act::privilege(r.map_texts(text), target)))
+        }
+        Kind::Uring => {
+            let r = &batch.urings[index];
+            (r.process, EventKind::Uring(Uring { opcode: r.opcode, count: r.count }))
+        }
+        Kind::Activity => {
+            let r = &batch.activities[index];
+            (r.process, EventKind::Activity(act::activity(r)))
         }
         Kind::Syscalls => {
             let r = &batch.syscalls[index];
             let (number, count, window_ns) = (r.number, r.count, r.window_ns);
-            (r.process, EventKind::Syscalls { number, count, window_ns })
+            let latency = r.latency.clone();
+            (r.process, EventKind::Syscalls { number, count, window_ns, latency })
+        }
+        Kind::Login => {
+            let r = &batch.logins[index];
+            (r.process, EventKind::Login(host::login(r.map_texts(text))))
+        }
+        Kind::Inventory => {
+            let r = &batch.inventory[index];
+            let none = wired::ProcessRef::default();
+            (none, EventKind::Inventory(host::inventory(r.map_texts(text))))
         }
         Kind::Coverage => (wired::ProcessRef(0), EventKind::Heartbeat),
     }
+}
+
+fn exec(source: &Source<'_>, r: &wired::Exec) -> Exec {
+    let process = source.process(r.process);
+    let (exe_inode, exe_dev) = process.map_or((0, 0), |p| (p.exe_inode, p.exe_dev));
+    Exec { exe_inode, exe_dev, stdio: r.stdio.map(|s| stdio(&s)) }
 }
 
 fn stdio(stdio: &wired::Stdio) -> Stdio {
@@ -318,62 +352,8 @@ fn stdio(stdio: &wired::Stdio) -> Stdio {
     }
 }
 
-fn flow(r: &wired::Flow) -> Flow {
-    Flow {
-        local: end(r.local, r.local_port),
-        remote: end(r.remote, r.remote_port),
-        protocol: r.protocol,
-        family: r.family,
-        exact: r.detail == wired::flow_detail::EXACT,
-        direction: match r.direction {
-            wired::direction::OUTGOING => Direction::Outgoing,
-            wired::direction::INCOMING => Direction::Incoming,
-            _ => Direction::Unknown,
-        },
-        last_ns: r.last_ns,
-        ingress: counters(&r.ingress),
-        egress: counters(&r.egress),
-    }
-}
-
-fn counters(c: &wired::Counters) -> Counters {
-    let wired::Counters { packets, bytes, syns, tcp_flags, isn } = *c;
-    Counters { packets, bytes, syns, tcp_flags, isn }
-}
-
-fn connection(r: &wired::Connection) -> Connection {
-    use wired::connection_event as event;
-    Connection {
-        event: match r.event {
-            event::CONNECTED => ConnectionEvent::Connected,
-            event::CONNECT_FAILED => ConnectionEvent::ConnectFailed,
-            event::ACCEPTED => ConnectionEvent::Accepted,
-            event::LISTEN => ConnectionEvent::Listen,
-            event::LISTEN_CLOSED => ConnectionEvent::ListenClosed,
-            event::CLOSED => ConnectionEvent::Closed,
-            _ => ConnectionEvent::Unknown,
-        },
-        protocol: r.protocol,
-        local: end(r.local, r.local_port),
-        remote: end(r.remote, r.remote_port),
-    }
-}
-
-fn privilege(batch: &Batch, r: &wired::Privilege) -> Privilege {
-    match r.action {
-        wired::privilege_action::MODULE_LOADED => {
-            Privilege::ModuleLoaded { name: string(batch, r.name) }
-        }
-        _ => Privilege::Unknown,
-    }
-}
-
-fn end(address: wired::Address, port: u16) -> SocketAddr {
-    SocketAddr::new(address.to_ip(), port)
-}
-
-fn string(batch: &Batch, id: StrId) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(batch.strings.bytes(id))
+fn string(batch: &Batch, id: StrId) -> Bytes {
+    Bytes::copy_from_slice(batch.strings.bytes(id))
 }
 
 /// Returns the address as one number, IPv4 mapped into IPv6, for tables and masks.

@@ -15,7 +15,7 @@
 use super::{Detector, KindText, Reporter};
 use crate::finding::{Actor, ActorKind, Evidence, EvidenceKind, Signal};
 use crate::policy::{self, Active};
-use crate::record::{Event, EventKind, Privilege, Process};
+use crate::record::{Event, EventKind, PrivilegeAction, Process};
 use crate::text;
 
 const TEXT: KindText = KindText {
@@ -69,10 +69,13 @@ impl Detector for KernelModule {
     }
 
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
-        let EventKind::Privilege(Privilege::ModuleLoaded { name }) = &event.kind else { return };
+        let EventKind::Privilege(privilege) = &event.kind else { return };
+        if privilege.action != PrivilegeAction::ModuleLoaded {
+            return;
+        }
         let process = event.process.as_ref();
         let system = process.is_some_and(|process| self.is_system(process));
-        let name = text::visible(name);
+        let name = text::visible(&privilege.name);
         let severity = if system { SEVERITY_SYSTEM } else { SEVERITY };
         let subject = if system { "by the system".to_owned() } else { format!("module|{name}") };
         let mut signal =

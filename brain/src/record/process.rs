@@ -51,6 +51,45 @@ pub struct Process {
     pub container: Bytes,
     /// Bits of [`process_flag`].
     pub flags: u32,
+    /// User id with which its session logged in, when it did.
+    pub login_uid: Option<u32>,
+    /// Audit session id.
+    pub session: Option<u32>,
+    /// Effective capabilities, one bit each.
+    pub capabilities: u64,
+    /// Inode number of the executable.
+    pub exe_inode: u64,
+    /// Device of the executable's file system.
+    pub exe_dev: u32,
+    /// Process id inside its own namespace; 0 when it is the same or not known.
+    pub namespace_pid: u32,
+    /// Inode numbers of its namespaces, 0 where not known.
+    pub namespaces: Namespaces,
+    /// Kubernetes namespace and pod, or the pod's uid.
+    pub pod: Bytes,
+    /// SHA-256 of the executable, empty when not known.
+    pub sha256: Bytes,
+    /// Working directory when it was executed.
+    pub cwd: Bytes,
+    /// Path of the script that the executable interprets.
+    pub script: Bytes,
+    /// Watched environment variables, `NAME=value`, each ended by NUL.
+    pub env: Bytes,
+    /// Terminal.
+    pub tty: Bytes,
+}
+
+/// The namespaces of a process, by inode number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Namespaces {
+    /// Process ids.
+    pub pid: u32,
+    /// Mounts.
+    pub mount: u32,
+    /// Network.
+    pub network: u32,
+    /// Users.
+    pub user: u32,
 }
 
 /// Mark that the kernel puts behind the path of a file without a name.
@@ -109,13 +148,18 @@ impl Process {
 
     /// Returns the names of the flags that are set.
     pub fn flag_names(&self) -> Vec<&'static str> {
-        const NAMES: [(u32, &str); 6] = [
+        const NAMES: [(u32, &str); 11] = [
             (process_flag::ARGS_TRUNCATED, "args_truncated"),
             (process_flag::ARGS_UNKNOWN, "args_unknown"),
             (process_flag::EXE_UNKNOWN, "exe_unknown"),
             (process_flag::SEEDED, "seeded"),
             (process_flag::MEMFD, "memfd"),
             (process_flag::UNLINKED, "unlinked"),
+            (process_flag::UPPER_LAYER, "upper_layer"),
+            (process_flag::ENV_TRUNCATED, "env_truncated"),
+            (process_flag::CWD_UNKNOWN, "cwd_unknown"),
+            (process_flag::HASH_PENDING, "hash_pending"),
+            (process_flag::HASH_MISSING, "hash_missing"),
         ];
         NAMES.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name).collect()
     }
@@ -150,6 +194,19 @@ impl Process {
             cgroup: self.cgroup.clone(),
             container: self.container.clone(),
             flags: self.flags,
+            login_uid: self.login_uid,
+            session: self.session,
+            capabilities: self.capabilities,
+            exe_inode: self.exe_inode,
+            exe_dev: self.exe_dev,
+            namespace_pid: self.namespace_pid,
+            namespaces: self.namespaces,
+            pod: self.pod.clone(),
+            sha256: self.sha256.clone(),
+            cwd: self.cwd.clone(),
+            script: self.script.clone(),
+            env: self.env.clone(),
+            tty: self.tty.clone(),
         }
     }
 }
@@ -200,6 +257,24 @@ pub(super) fn from_batch(batch: &Batch) -> Vec<Arc<Process>> {
             cgroup: string(batch, p.cgroup),
             container: string(batch, p.container),
             flags: p.flags,
+            login_uid: p.login_uid.checked_sub(1),
+            session: p.session.checked_sub(1),
+            capabilities: p.capabilities,
+            exe_inode: p.exe_inode,
+            exe_dev: p.exe_dev,
+            namespace_pid: p.namespace_pid,
+            namespaces: Namespaces {
+                pid: p.pid_namespace,
+                mount: p.mount_namespace,
+                network: p.network_namespace,
+                user: p.user_namespace,
+            },
+            pod: string(batch, p.pod),
+            sha256: string(batch, p.sha256),
+            cwd: string(batch, p.cwd),
+            script: string(batch, p.script),
+            env: string(batch, p.env),
+            tty: string(batch, p.tty),
         }));
     }
     processes
