@@ -42,25 +42,38 @@ pub fn run(config: &Config, loader: &'static Remote, held: &Held) -> Result<()> 
     runtime.block_on(run_until_signal(config, loader, held))
 }
 
-/// Ends on SIGTERM or SIGINT.
+/// Why the work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM or SIGINT: for good.
+    Stop,
+    /// SIGHUP: another worker takes over at once.
+    Replaced,
+}
+
+/// Ends on SIGTERM, SIGINT or SIGHUP.
 #[derive(Debug)]
 pub struct StopSignal {
     terminate: Signals,
     interrupt: Signals,
+    hangup: Signals,
 }
 
 impl StopSignal {
     /// Takes the signals over from their default.
     pub fn new() -> Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let (interrupt, hangup) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        Ok(Self { terminate, interrupt, hangup })
     }
 
-    /// Waits for either.
-    pub async fn received(&mut self) {
+    /// Waits for any of them.
+    pub async fn received(&mut self) -> End {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => End::Stop,
+            _ = self.interrupt.recv() => End::Stop,
+            _ = self.hangup.recv() => End::Replaced,
         }
     }
 }
@@ -73,7 +86,7 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
         Uplink { address: config.brain_address.clone(), state_dir: config.state_dir.clone(), host };
     tokio::select! {
         enrolled = uplink.enrol(config.join.as_ref()) => enrolled?,
-        () = stop.received() => return Ok(()),
+        _ = stop.received() => return Ok(()),
     }
     let spool_dir = config.state_dir.join("spool");
     let now_ns = ClockPair::now().unix_ns;
@@ -98,11 +111,13 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     let (stopping, stopped) = watch::channel(false);
     loader.tell(protocol::READY);
     let collect = async {
-        pipeline.run(Duration::from_millis(config.tick_ms), &mut stop).await;
-        loader.tell(protocol::STOPPING);
-        // Coverage comes last, so that it tells of what was delivered until the end.
-        let _ = tokio::time::timeout(FLUSH_TIME, outbox.emptied()).await;
-        pipeline.cover();
+        let end = pipeline.run(Duration::from_millis(config.tick_ms), &mut stop).await;
+        if end == End::Stop {
+            loader.tell(protocol::STOPPING);
+            // Coverage comes last, so that it tells of what was delivered until the end.
+            let _ = tokio::time::timeout(FLUSH_TIME, outbox.emptied()).await;
+            pipeline.cover();
+        }
         // The uplink may have ended already; then there is nobody to tell.
         let _ = stopping.send(true);
     };
@@ -123,7 +138,7 @@ struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    async fn run(&mut self, tick: Duration, stop: &mut StopSignal) {
+    async fn run(&mut self, tick: Duration, stop: &mut StopSignal) -> End {
         let mut polls = interval(POLL_INTERVAL);
         let mut ticks = interval(tick);
         // The first coverage tells the brain which hooks there are, so it does not wait.
@@ -132,21 +147,22 @@ impl Pipeline<'_> {
         for timer in [&mut polls, &mut ticks, &mut coverages, &mut alive] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        loop {
+        let end = loop {
             tokio::select! {
                 biased;
-                () = stop.received() => break,
+                end = stop.received() => break end,
                 _ = coverages.tick() => self.cover(),
                 _ = ticks.tick() => self.tick(),
                 _ = polls.tick() => self.poll(),
                 _ = alive.tick() => self.loader.tell(protocol::ALIVE),
             }
-        }
+        };
         // What the kernel has counted until now still goes out.
         let Self { collector, batcher, outbox, .. } = self;
         collector.finish(&outbox.ledger, &mut |observation| offer(batcher, outbox, &observation));
         self.cut(Lane::Security);
         self.cut(Lane::Bulk);
+        end
     }
 
     /// Reads the rings; security records leave at once.

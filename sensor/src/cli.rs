@@ -56,6 +56,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Do nothing: the sensor executes this now and then, and must see it.
+    #[command(hide = true)]
+    Canary {
+        /// Tells one execution from another.
+        number: u32,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -104,7 +110,7 @@ impl Cli {
             Command::Doctor { scope, .. } | Command::Watch { scope, .. } => {
                 scope.apply(&mut config);
             }
-            Command::Completions { .. } => {}
+            Command::Canary { .. } | Command::Completions { .. } => {}
         }
         config.check("the command line")?;
         Ok(config)

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::canary::Canary;
 use crate::clock::{self, ClockPair};
 use crate::convert::{self, Event};
 use crate::drain::Drain;
@@ -34,6 +35,7 @@ pub struct Collector {
     duty: Duty,
     /// Events that were read and not yet handed on.
     held: Vec<Event>,
+    canary: Canary,
     /// Ticks until the books of an earlier worker can be closed.
     unsettled: u32,
     /// Logs and inventory, which the kernel does not tell.
@@ -74,6 +76,7 @@ impl Collector {
             duty,
             held: Vec::new(),
             host: None,
+            canary: Canary::default(),
             health,
             unsettled: if resumed { SETTLE_TICKS } else { 0 },
         }
@@ -86,7 +89,24 @@ impl Collector {
 
     /// Returns what became of each hook, and the figures of who holds them.
     pub fn status(&self) -> Status {
-        self.holder.status()
+        let mut status = self.holder.status();
+        status.hooks.extend(self.canary.text());
+        status
+    }
+
+    /// Sends a canary when one is due, and says aloud when one has not come back.
+    fn tend_canary(&mut self) {
+        let now_ns = clock::boot_ns();
+        if self.canary.is_newly_blind(now_ns) {
+            tracing::error!("blind: the sensor does not see what it does itself");
+        }
+        if self.canary.is_due(now_ns) {
+            let number = rand::random();
+            if let Some(sent) = self.holder.canary(number) {
+                let refused = sent.err().map(|error| error.to_string());
+                self.canary.sent(number, now_ns, refused);
+            }
+        }
     }
 
     /// Returns how many processes and connections had to be forgotten early.
@@ -139,6 +159,7 @@ impl Collector {
         }
         self.unsettled = self.unsettled.saturating_sub(1);
         self.holder.tend();
+        self.tend_canary();
         self.tracker.expire(clock::boot_ns());
     }
 
@@ -210,6 +231,10 @@ impl Collector {
         }
         for event in self.held.drain(..settled) {
             let signal = event.signal;
+            if self.canary.takes(&event, clock::boot_ns()) {
+                ledger.borrow_mut().used(signal, 1);
+                continue;
+            }
             self.health.lag(clock::boot_ns().saturating_sub(event.head.time_ns));
             match self.tracker.event(event) {
                 Some(observation) => on(observation),

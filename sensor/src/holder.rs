@@ -78,6 +78,18 @@ impl Holder {
         }
     }
 
+    /// Makes a harmless execution that must be seen. Nothing when this process holds the programs:
+    /// `watch` shows everything, and would show that too.
+    pub fn canary(&self, number: u32) -> Option<Result<()>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Loader(loader) => {
+                let sent = loader.ask(&Request::of(protocol::CANARY, number, 0));
+                Some(sent.map(drop).map_err(Into::into))
+            }
+        }
+    }
+
     /// Does what is due now and then; the loader does it by itself.
     pub fn tend(&mut self) {
         if let Self::Own(probes) = self {

@@ -24,6 +24,7 @@ pub mod probe;
 
 pub mod drain;
 
+pub mod canary;
 pub mod collect;
 pub mod duty;
 pub mod holder;

@@ -18,6 +18,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use crate::cli::Cli;
 use crate::config::Config;
 use crate::probe::Probes;
 use crate::sandbox::account::{self, Account};
@@ -44,7 +45,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const GOOD_START: Duration = Duration::from_secs(30);
 
 /// Runs the sensor until it is told to stop.
-pub fn run(config: Config) -> Result<ExitCode> {
+///
+/// `cli` is what the configuration came from, and comes from again on SIGHUP.
+pub fn run(cli: Cli, config: Config) -> Result<ExitCode> {
     let state = state::make(&config.state_dir)?;
     let account = whom(&config)?;
     if let Some(account) = &account {
@@ -59,6 +62,7 @@ pub fn run(config: Config) -> Result<ExitCode> {
     let signals = SignalFd::with_flags(&signals, flags).context("cannot read signals")?;
     capability::keep_only(&kept(&config)).context("cannot give up capabilities")?;
     let mut loader = Loader {
+        cli,
         config,
         account,
         state,
@@ -114,11 +118,16 @@ struct Told {
     /// Times that somebody stopped a worker without ending it.
     stopped: u64,
     latest: String,
+    /// Times that new settings were taken.
+    reloads: u64,
+    /// Why the latest ones were not.
+    refused: Option<String>,
 }
 
 /// The loader's state.
 #[derive(Debug)]
 struct Loader {
+    cli: Cli,
     config: Config,
     account: Option<Account>,
     state: OwnedFd,
@@ -185,9 +194,42 @@ impl Loader {
                 self.stop_until = Some(Instant::now() + STOP_TIME);
                 self.signal_worker(Signal::SIGTERM);
             }
+            Some(Signal::SIGHUP) if self.stop_until.is_none() => self.reload(),
             // A child that ended is looked for on every round.
             _ => {}
         }
+    }
+
+    /// Reads the configuration again, all of it or nothing. The worker is replaced by one that knows
+    /// the new settings; the programs go on counting, and it goes on with the ledger.
+    fn reload(&mut self) {
+        let new = match self.cli.configuration() {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "the new settings are refused; the old ones go on");
+                self.told.refused = Some(error.to_string());
+                return;
+            }
+        };
+        let old = &self.config;
+        let fixed = new.state_dir != old.state_dir
+            || (&new.scope.cgroup, &new.scope.netns) != (&old.scope.cgroup, &old.scope.netns)
+            || (&new.user, &new.avoid, &new.xdp) != (&old.user, &old.avoid, &old.xdp);
+        if fixed {
+            let why = "state_dir, user, scope, xdp and avoid change with a restart only";
+            tracing::error!(why, "the new settings are refused; the old ones go on");
+            self.told.refused = Some(why.to_owned());
+            return;
+        }
+        tracing::info!("new settings are taken");
+        if let Some(probes) = &mut self.probes {
+            probes.change(&new.probe_settings());
+        }
+        self.config = new;
+        self.told.reloads += 1;
+        self.told.refused = None;
+        self.worker.iter_mut().for_each(|worker| worker.replaced = true);
+        self.signal_worker(Signal::SIGHUP);
     }
 
     fn signal_worker(&self, signal: Signal) {
@@ -235,6 +277,10 @@ impl Loader {
         if !self.told.ready {
             // Whatever is wrong, it has said so, and would be wrong again.
             return Ok(Some(ExitCode::FAILURE));
+        }
+        if clean && self.worker.take_if(|worker| worker.replaced).is_some() {
+            self.again = Some(Instant::now());
+            return Ok(None);
         }
         self.plan_restart(how);
         Ok(None)

@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         Cli::print_completions(shell);
         return ExitCode::SUCCESS;
     }
+    if let Command::Canary { .. } = cli.command {
+        return ExitCode::SUCCESS;
+    }
     let config = match cli.configuration() {
         Ok(config) => config,
         Err(error) => {
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
         }
     };
     log::start(config.log_level, config.log_format);
-    match run(cli.command, config) {
+    match run(cli, config) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("sakuramori-sensor: {error:#}");
@@ -35,11 +38,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, config: Config) -> Result<ExitCode> {
-    match command {
-        Command::Run(_) => loader::run(config),
+fn run(cli: Cli, config: Config) -> Result<ExitCode> {
+    match cli.command {
+        Command::Run(_) => loader::run(cli, config),
         Command::Doctor { json, .. } => doctor::run(&config, json),
         Command::Watch { json, .. } => watch::run(&config, json).map(|()| ExitCode::SUCCESS),
-        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Command::Canary { .. } | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

@@ -299,6 +299,11 @@ impl Probes {
         maps::set_selves(&mut self.programs, processes)
     }
 
+    /// Takes settings that can change while the programs run.
+    pub fn change(&mut self, settings: &Settings) {
+        self.kernel_log = settings.kernel_log;
+    }
+
     /// Does what is due now and then beside the reading of the maps.
     pub fn tend(&mut self) {
         if let Some(log) = &mut self.log {

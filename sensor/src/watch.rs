@@ -57,7 +57,7 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
         };
         let last = tokio::select! {
             biased;
-            () = stop.received() => {
+            _ = stop.received() => {
                 collector.finish(&ledger, &mut show);
                 true
             }

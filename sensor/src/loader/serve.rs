@@ -1,8 +1,11 @@
 //! Answers the worker's questions. Whatever they name is checked here: the worker may be an
 //! intruder's by now.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::Loader;
@@ -10,7 +13,7 @@ use crate::holder::Status;
 use crate::privileged::protocol::{self, Answer, Refusal, Request};
 use crate::privileged::{self, NetTable, ProcFile, ProcLink};
 use crate::probe::Probes;
-use crate::{clock, health, host, systemd};
+use crate::{canary, clock, health, host, systemd};
 
 impl Loader {
     /// Receives one request and answers it.
@@ -57,6 +60,7 @@ impl Loader {
                 let inodes = privileged::sockets_here(pid)?;
                 Ok(bytes(inodes.into_iter().flat_map(u64::to_ne_bytes).collect()))
             }
+            protocol::CANARY => Ok(self.make_canary(request.subject)?).map(|()| Answer::default()),
             protocol::READY => {
                 self.told.ready = true;
                 self.worker.iter_mut().for_each(|worker| worker.ready = true);
@@ -75,6 +79,21 @@ impl Loader {
             }
             _ => Err(io::Error::from_raw_os_error(libc::EINVAL).into()),
         }
+    }
+
+    /// Executes this program, inside the watched cgroup if there is one.
+    fn make_canary(&self, number: u32) -> io::Result<()> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(canary::WORD).arg(number.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(cgroup) = &self.config.scope.cgroup {
+            let mut procs = File::options().write(true).open(cgroup.join("cgroup.procs"))?;
+            // SAFETY: between fork and exec the closure makes one system call on a descriptor that
+            // was opened before.
+            unsafe { command.pre_exec(move || procs.write_all(b"0")) };
+        }
+        let status = command.status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
     }
 
     /// Loads the programs when none are, and hands over their maps.
@@ -97,6 +116,7 @@ impl Loader {
         let probes = self.probes.as_ref().ok_or_else(not_loaded)?;
         let mut hooks: Vec<_> = probes.report().iter().map(health::hook).collect();
         hooks.push(self.worker_text());
+        hooks.extend(self.settings_text());
         let status =
             Status { hooks, cpu_ns: clock::cpu_ns(), memory_bytes: host::resident_bytes() };
         serde_json::to_vec(&status).map(bytes).map_err(in_words)
@@ -113,6 +133,15 @@ impl Loader {
             ),
         };
         ["worker".to_owned(), "running".to_owned(), reason]
+    }
+
+    /// Tells in coverage of settings that were read again; nothing when they never were.
+    fn settings_text(&self) -> Option<health::HookText> {
+        let told = &self.told;
+        let refused = told.refused.as_ref().map(|why| format!("the old ones go on, because {why}"));
+        let read = format!("read again {} times", told.reloads);
+        (told.reloads > 0 || refused.is_some())
+            .then(|| ["settings".to_owned(), read, refused.unwrap_or_default()])
     }
 
     fn count_syscalls(&mut self, on: bool) -> Result<Answer, Refusal> {

@@ -34,6 +34,8 @@ pub(super) struct Worker {
     pub(super) heard: Instant,
     /// Whether it collects.
     pub(super) ready: bool,
+    /// Whether its end is asked for, because another one is to take its place.
+    pub(super) replaced: bool,
 }
 
 impl Worker {
@@ -49,7 +51,7 @@ impl Worker {
         match unsafe { fork() }.context("cannot start the worker")? {
             ForkResult::Parent { child } => {
                 let now = Instant::now();
-                Ok(Self { pid: child, socket: near, started: now, heard: now, ready: false })
+                Ok(Self { pid: child, socket: near, started: now, heard: now, ready: false, replaced: false })
             }
             ForkResult::Child => {
                 let work = || work(config, account.cloned(), state, far, loader);

@@ -34,12 +34,10 @@ pub const ALIVE: u32 = 9;
 pub const STOPPING: u32 = 10;
 /// A harmless execution that must be seen, with the number in its arguments.
 pub const CANARY: u32 = 11;
-/// The text of the configuration file, as the loader has checked it, in a descriptor.
-pub const SETTINGS: u32 = 12;
 /// The ids of all processes.
-pub const PROCESSES: u32 = 13;
+pub const PROCESSES: u32 = 12;
 /// A table of the sockets in a process's network namespace, opened.
-pub const OPEN_TABLE: u32 = 14;
+pub const OPEN_TABLE: u32 = 13;
 
 /// Longest answer: a process's sockets are the longest of them.
 pub const ANSWER_MAX: usize = 64 * 1024 + 64;
