@@ -63,8 +63,7 @@ impl StopSignal {
     /// Takes the signals over from their default.
     pub fn new() -> Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        let (interrupt, hangup) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        let (interrupt, hangup) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
         Ok(Self { terminate, interrupt, hangup })
     }
 

@@ -46,7 +46,7 @@ impl Canary {
         match &event.what {
             What::Exec(executed) => {
                 let Some((number, sent_ns)) = self.awaited else { return false };
-                if !is_ours(&executed.0.args, number) {
+                if !is_ours(&executed.process.args, number) {
                     return false;
                 }
                 (self.awaited, self.process) = (None, event.head.process);

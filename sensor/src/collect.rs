@@ -188,6 +188,10 @@ impl Collector {
 
     /// Ticks for the last time: nothing is held back.
     pub fn finish(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
+        if let Err(error) = self.holder.set_syscall_counting(false) {
+            tracing::warn!(%error, "cannot end the counting of system calls");
+        }
+        self.duty.end(clock::boot_ns());
         self.tick(ledger, on);
         self.hand_on(ledger, u64::MAX, on);
         if let Some(host) = &mut self.host {

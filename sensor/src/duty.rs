@@ -49,6 +49,15 @@ impl Duty {
         }
     }
 
+    /// Ends a window that is open, for good; what it has counted is whole then.
+    pub fn end(&mut self, now_ns: u64) {
+        if let Some(since) = self.since_ns.take() {
+            self.counted_ns += now_ns.saturating_sub(since);
+        }
+        // No other window is ever due.
+        self.last_ns = Some(u64::MAX);
+    }
+
     /// Returns for how long calls were counted since this was last asked.
     pub fn take_window(&mut self, now_ns: u64) -> u64 {
         let running = self.since_ns.map_or(0, |since| now_ns.saturating_sub(since));
@@ -97,6 +106,16 @@ mod tests {
         assert_eq!(duty.switch(100 * SECOND), None);
         assert_eq!(duty.take_window(3 * SECOND), 3 * SECOND);
         assert_eq!(duty.take_window(4 * SECOND), SECOND);
+    }
+
+    #[test]
+    fn a_window_that_is_ended_early_is_whole() {
+        let mut duty = Duty::new(SyscallMode::Sampled);
+        assert_eq!(duty.switch(0), Some(true));
+        duty.end(SECOND / 4);
+        assert!(duty.is_readable());
+        assert_eq!(duty.take_window(SECOND), SECOND / 4);
+        assert_eq!(duty.switch(99 * SECOND), None);
     }
 
     #[test]

@@ -117,8 +117,7 @@ impl Loader {
         let mut hooks: Vec<_> = probes.report().iter().map(health::hook).collect();
         hooks.push(self.worker_text());
         hooks.extend(self.settings_text());
-        let status =
-            Status { hooks, cpu_ns: clock::cpu_ns(), memory_bytes: host::resident_bytes() };
+        let status = Status { hooks, cpu_ns: clock::cpu_ns(), memory_bytes: host::private_bytes() };
         serde_json::to_vec(&status).map(bytes).map_err(in_words)
     }
 

@@ -51,7 +51,14 @@ impl Worker {
         match unsafe { fork() }.context("cannot start the worker")? {
             ForkResult::Parent { child } => {
                 let now = Instant::now();
-                Ok(Self { pid: child, socket: near, started: now, heard: now, ready: false, replaced: false })
+                Ok(Self {
+                    pid: child,
+                    socket: near,
+                    started: now,
+                    heard: now,
+                    ready: false,
+                    replaced: false,
+                })
             }
             ForkResult::Child => {
                 let work = || work(config, account.cloned(), state, far, loader);
