@@ -62,6 +62,15 @@ pub enum Command {
         /// Tells one execution from another.
         number: u32,
     },
+    /// Read log files at once and print what they say of log-ins, one JSON object per line.
+    ///
+    /// For whoever wants to know what is understood of a host's logs. Needs no rights but to read
+    /// them.
+    Logins {
+        /// The files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -110,7 +119,7 @@ impl Cli {
             Command::Doctor { scope, .. } | Command::Watch { scope, .. } => {
                 scope.apply(&mut config);
             }
-            Command::Canary { .. } | Command::Completions { .. } => {}
+            Command::Logins { .. } | Command::Canary { .. } | Command::Completions { .. } => {}
         }
         config.check("the command line")?;
         Ok(config)

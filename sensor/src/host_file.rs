@@ -7,6 +7,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::privileged;
+
 /// Names in a log's folder that are looked at for the rotated file.
 const SIBLINGS_MAX: usize = 4_096;
 
@@ -56,10 +58,26 @@ impl HostFiles {
     /// Opens a file of the list. Anything but a regular file is refused: reading a pipe or a
     /// device could wait for ever.
     pub fn open(&self, path: &Path) -> io::Result<File> {
-        if !self.paths.iter().any(|known| known == path) {
-            return Err(io::ErrorKind::PermissionDenied.into());
+        let Some(place) = self.place(path) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        open_regular(path).or_else(|error| regular(privileged::open_log(place, 0, error)?))
+    }
+
+    /// Opens a file by its place in the list, or the one that it was rotated to by the low bits of
+    /// its inode number: for whoever may not be told a path.
+    pub fn open_place(&self, place: u32, rotated: u32) -> io::Result<File> {
+        let path = self.paths.get(place as usize).ok_or(io::ErrorKind::InvalidInput)?;
+        if rotated == 0 {
+            return open_regular(path);
         }
-        open_regular(path)
+        let sibling =
+            sibling(path, |id| id.ino as u32 == rotated).ok_or(io::ErrorKind::NotFound)?;
+        open_regular(&sibling)
+    }
+
+    fn place(&self, path: &Path) -> Option<u32> {
+        self.paths.iter().position(|known| known == path).map(|place| place as u32)
     }
 
     /// Reads a file of the list, which may be at most `max` bytes long.
@@ -81,26 +99,34 @@ impl HostFiles {
     /// Opens the file that a path led to before it was rotated away: one beside it whose name
     /// begins with the same letters.
     pub fn open_rotated(&self, path: &Path, id: FileId) -> Option<File> {
-        if !self.paths.iter().any(|known| known == path) {
-            return None;
-        }
-        let (folder, name) = (path.parent()?, path.file_name()?);
-        for entry in folder.read_dir().ok()?.flatten().take(SIBLINGS_MAX) {
-            let sibling = entry.file_name();
-            let begins =
-                sibling.as_encoded_bytes().starts_with(name.as_encoded_bytes()) && sibling != name;
-            let same = |metadata: Metadata| FileStamp::from(&metadata).id == id;
-            if begins && entry.metadata().is_ok_and(same) {
-                let file = open_regular(&entry.path()).ok()?;
-                return file.metadata().is_ok_and(same).then_some(file);
-            }
-        }
-        None
+        let place = self.place(path)?;
+        let sibling = sibling(path, |found| found == id)?;
+        let rotated = |error| regular(privileged::open_log(place, id.ino as u32, error)?);
+        let file = open_regular(&sibling).or_else(rotated).ok()?;
+        (FileStamp::from(&file.metadata().ok()?).id == id).then_some(file)
     }
 }
 
+/// Returns the file beside a path whose name begins with the same letters, and that is wanted.
+fn sibling(path: &Path, is_wanted: impl Fn(FileId) -> bool) -> Option<PathBuf> {
+    let (folder, name) = (path.parent()?, path.file_name()?);
+    for entry in folder.read_dir().ok()?.flatten().take(SIBLINGS_MAX) {
+        let sibling = entry.file_name();
+        let begins =
+            sibling.as_encoded_bytes().starts_with(name.as_encoded_bytes()) && sibling != name;
+        let is_it = |metadata: Metadata| is_wanted(FileStamp::from(&metadata).id);
+        if begins && entry.metadata().is_ok_and(is_it) {
+            return Some(entry.path());
+        }
+    }
+    None
+}
+
 fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    regular(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
+}
+
+fn regular(file: File) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::ErrorKind::InvalidInput.into()),

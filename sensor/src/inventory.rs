@@ -7,15 +7,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, BufReader, ErrorKind, Read};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use wire::record::{Inventory, inventory_change, inventory_kind};
 
 use crate::host_file::{FileStamp, HostFiles};
 use crate::observation::Text;
+use crate::privileged::program::{self, Program, Running};
 
 pub mod host;
 pub mod package;
@@ -36,7 +34,6 @@ const VALUE_MAX: usize = 1024;
 /// How long `rpm` may take, and how much it may print.
 const RPM_NS: u64 = 60_000_000_000;
 const RPM_BYTES_MAX: usize = 8 * 1024 * 1024;
-const RPM: &str = "/usr/bin/rpm";
 
 /// One thing that the host has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,8 +122,7 @@ struct Listed {
 /// `rpm`, while it prints.
 #[derive(Debug)]
 struct Rpm {
-    child: Child,
-    output: ChildStdout,
+    running: Running,
     text: Vec<u8>,
     until_ns: u64,
 }
@@ -341,40 +337,30 @@ fn step_rpm(rpm: &mut Option<Rpm>, now_ns: u64) -> io::Result<Option<Vec<Item>>>
     if let Ok(false) = finished {
         return Ok(None);
     }
-    let Some(mut done) = rpm.take() else { return Ok(None) };
-    // It may have ended already; waiting for it then returns at once.
-    let _ = done.child.kill();
-    let status = done.child.wait()?;
+    let Some(done) = rpm.take() else { return Ok(None) };
     finished?;
-    if !status.success() {
-        return Err(io::Error::other(format!("rpm ended with {status}")));
-    }
     let mut items = Vec::new();
     package::rpm(&mut done.text.as_slice(), &mut |item| items.push(item))?;
+    // A database without packages is one that could not be read.
+    if items.is_empty() {
+        return Err(io::Error::other("rpm lists no packages"));
+    }
     Ok(Some(items))
 }
 
 impl Rpm {
     fn start(now_ns: u64) -> io::Result<Self> {
-        let mut child = Command::new(RPM)
-            .args(["-qa", "--qf", package::RPM_FORMAT])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let output = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
-        let flags = OFlag::from_bits_retain(fcntl(output.as_fd(), FcntlArg::F_GETFL)?);
-        fcntl(output.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        let running = program::start(Program::Packages, 0)?;
         let until_ns = now_ns.saturating_add(RPM_NS);
-        Ok(Self { child, output, text: Vec::new(), until_ns })
+        Ok(Self { running, text: Vec::new(), until_ns })
     }
 
     /// Reads what there is; returns whether that was the end.
     fn read(&mut self, now_ns: u64) -> io::Result<bool> {
         let mut chunk = [0; 16 * 1024];
         loop {
-            match self.output.read(&mut chunk) {
-                Ok(0) => return self.child.wait().map(|_| true),
+            match self.running.read(&mut chunk) {
+                Ok(0) => return Ok(true),
                 Ok(read) if self.text.len() + read > RPM_BYTES_MAX => {
                     return Err(ErrorKind::FileTooLarge.into());
                 }

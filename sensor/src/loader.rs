@@ -8,7 +8,7 @@
 //! [`state`] (the folder that the worker gets), [`worker`] (fork and sandbox), [`serve`].
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,6 +20,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::privileged::program::Program;
 use crate::probe::Probes;
 use crate::sandbox::account::{self, Account};
 use crate::sandbox::capability;
@@ -75,6 +76,7 @@ pub fn run(cli: Cli, config: Config) -> Result<ExitCode> {
         told: Told::default(),
         stop_until: None,
         tended: Instant::now(),
+        programs: Vec::new(),
     };
     loader.run()
 }
@@ -143,6 +145,8 @@ struct Loader {
     /// Set once the sensor stops: the worker has until then.
     stop_until: Option<Instant>,
     tended: Instant,
+    /// Programs of the host that run for the worker.
+    programs: Vec<(Program, Child)>,
 }
 
 impl Loader {
@@ -240,6 +244,7 @@ impl Loader {
     }
 
     fn tend(&mut self, asked: bool) {
+        self.programs.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
         if let Some(probes) = &mut self.probes {
             probes.tend();
         }
@@ -313,6 +318,7 @@ impl Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
+        Program::ALL.iter().for_each(|program| self.end_program(*program));
         systemd::notify("STATUS=Stopped");
     }
 }

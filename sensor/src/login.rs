@@ -14,6 +14,7 @@ pub mod line;
 pub mod pam;
 pub mod scan;
 pub mod session;
+pub mod show;
 pub mod sshd;
 pub mod sudo;
 pub mod tail;

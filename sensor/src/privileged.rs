@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 use self::protocol::Request;
 use self::remote::Remote;
 
+pub mod program;
 pub mod protocol;
 pub mod remote;
 
@@ -180,6 +181,17 @@ pub fn sockets(pid: u32) -> io::Result<Vec<u64>> {
         }
         None => Err(error),
     })
+}
+
+/// Opens one of the logs that the configuration names, by its place in the list, or the file that
+/// it was rotated to, by the low bits of its inode number; 0 stands for the log itself.
+pub fn open_log(place: u32, rotated: u32, refusal: io::Error) -> io::Result<File> {
+    match refused(&refusal) {
+        Some(loader) => {
+            loader.descriptor(&Request::of(protocol::OPEN_LOG, place, rotated)).map(File::from)
+        }
+        None => Err(refusal),
+    }
 }
 
 /// Returns the loader when it may do what was refused here. Where processes of others are hidden,

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod count;
+mod eval;
 mod setup;
 mod shell;
 mod test;
@@ -81,6 +82,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Compare what the product says of real material with what others say of it.
+    Eval(eval::Options),
     /// Check the rules of this code base that a machine can judge.
     Tidy,
     /// What continuous integration runs: the same as `test`.
@@ -112,6 +115,7 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Bench { name, json } => bench::run(name, json),
         Command::Verify { write } => verify::run(write),
+        Command::Eval(options) => eval::run(&options),
         Command::Tidy => tidy::run(&shell::root()).map(|()| true),
     }
 }

@@ -49,10 +49,7 @@ pub fn apk(file: &mut dyn BufRead, on: &mut dyn FnMut(Item)) -> io::Result<()> {
     })
 }
 
-/// What `rpm` is asked to print for each package: [`rpm`] reads it.
-pub const RPM_FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n";
-
-/// Reads what `rpm -qa --qf` [`RPM_FORMAT`] prints.
+/// Reads what rpm prints: name, version and architecture, divided by tabs.
 pub fn rpm(file: &mut dyn BufRead, on: &mut dyn FnMut(Item)) -> io::Result<()> {
     each_line(file, &mut |line| {
         let mut fields = line.split(|&b| b == b'\t').map(<[u8]>::to_vec);

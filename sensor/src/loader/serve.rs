@@ -10,6 +10,9 @@ use std::time::Instant;
 
 use super::Loader;
 use crate::holder::Status;
+use crate::host_file::HostFiles;
+use crate::login::follow;
+use crate::privileged::program::{self, Program};
 use crate::privileged::protocol::{self, Answer, Refusal, Request};
 use crate::privileged::{self, NetTable, ProcFile, ProcLink};
 use crate::probe::Probes;
@@ -77,6 +80,15 @@ impl Loader {
                 }
                 Ok(Answer::default())
             }
+            protocol::OPEN_LOG => {
+                let files = HostFiles::new(follow::logs(&self.config.login_files));
+                let opened = files.open_place(request.subject, request.which)?;
+                Ok(Answer { descriptors: vec![opened.into()], ..Answer::default() })
+            }
+            protocol::START_PROGRAM => {
+                let program = one_of(Program::ALL, request.which)?;
+                self.start_program(program, request.subject)
+            }
             _ => Err(io::Error::from_raw_os_error(libc::EINVAL).into()),
         }
     }
@@ -141,6 +153,24 @@ impl Loader {
         let read = format!("read again {} times", told.reloads);
         (told.reloads > 0 || refused.is_some())
             .then(|| ["settings".to_owned(), read, refused.unwrap_or_default()])
+    }
+
+    /// Starts a program of the host for the worker, in the place of an earlier one.
+    fn start_program(&mut self, program: Program, number: u32) -> Result<Answer, Refusal> {
+        self.end_program(program);
+        let (child, output) = program::start_here(program, number)?;
+        self.programs.push((program, child));
+        Ok(Answer { descriptors: vec![output], ..Answer::default() })
+    }
+
+    /// Ends a program of the host.
+    pub(super) fn end_program(&mut self, program: Program) {
+        for (_, child) in self.programs.iter_mut().filter(|(running, _)| *running == program) {
+            // It may have ended already; waiting for it then returns at once.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.programs.retain(|(running, _)| *running != program);
     }
 
     fn count_syscalls(&mut self, on: bool) -> Result<Answer, Refusal> {

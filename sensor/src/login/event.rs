@@ -88,6 +88,30 @@ impl Action {
         Self::GroupRemoved,
         Self::PasswordChanged,
     ];
+
+    /// Returns its name in outputs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Failed => "failed",
+            Self::InvalidUser => "invalid_user",
+            Self::Refused => "refused",
+            Self::TooMany => "too_many",
+            Self::Disconnected => "disconnected",
+            Self::Probe => "probe",
+            Self::Throttled => "throttled",
+            Self::SessionOpened => "session_opened",
+            Self::SessionClosed => "session_closed",
+            Self::Command => "command",
+            Self::AccountAdded => "account_added",
+            Self::AccountChanged => "account_changed",
+            Self::AccountRemoved => "account_removed",
+            Self::GroupAdded => "group_added",
+            Self::GroupChanged => "group_changed",
+            Self::GroupRemoved => "group_removed",
+            Self::PasswordChanged => "password_changed",
+        }
+    }
 }
 
 /// What the line is not sure about, or adds.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wire::record::{Address, Login, ProcessRef, login_action, login_flag};
 
 use super::event::{Action, Event, Parsed, Service};
-use super::journal::{Entry, Journal};
+use super::journal::{self, Entry, Journal};
 use super::line;
 use super::tail::{Position, Tail};
 use super::time::Calendar;
@@ -102,7 +102,7 @@ pub struct Logins {
 /// What the state directory keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Positions {
-    cursor: Option<String>,
+    journal: Option<journal::Position>,
     files: Vec<(PathBuf, Vec<Position>)>,
 }
 
@@ -132,12 +132,12 @@ impl Allowance {
 impl Logins {
     /// Chooses the source. Nothing is read before the first look.
     pub fn new(settings: &Settings) -> Self {
-        let mut paths = match settings.files.is_empty() {
+        // The loader knows logs by their place in the same list.
+        let mut listed = logs(&settings.files);
+        let paths = match settings.files.is_empty() {
             true => default_files(),
-            false => settings.files.clone(),
+            false => listed.clone(),
         };
-        paths.truncate(FILES_MAX);
-        let mut listed = paths.clone();
         let keep = settings.state_dir.as_ref().map(|dir| dir.join(POSITIONS_FILE));
         listed.extend(keep.clone());
         listed.push(PathBuf::from(LOCALTIME));
@@ -163,8 +163,7 @@ impl Logins {
             Source::Auto if !live => logins.follow_files(paths),
             Source::File => logins.follow_files(paths),
             Source::Auto | Source::Journald => {
-                let cursor = logins.kept.cursor.clone();
-                logins.journal = Some(Journal::new(JOURNALCTL, &[], cursor));
+                logins.journal = Some(Journal::new(logins.kept.journal.clone()));
             }
         }
         logins
@@ -195,7 +194,7 @@ impl Logins {
         self.allowance.fill(boot_ns);
         self.calendar.set_now(unix_ns);
         let mut tally = Tally::default();
-        self.read_journal(boot_ns, &mut tally, on);
+        self.read_journal(boot_ns, unix_ns, &mut tally, on);
         self.read_files(boot_ns, &mut tally, on);
         if boot_ns >= self.kept_ns.saturating_add(KEEP_NS) {
             self.kept_ns = boot_ns;
@@ -204,10 +203,16 @@ impl Logins {
         tally
     }
 
-    fn read_journal(&mut self, now: u64, tally: &mut Tally, on: &mut dyn FnMut(Login<Text>)) {
+    fn read_journal(
+        &mut self,
+        now: u64,
+        unix_ns: u64,
+        tally: &mut Tally,
+        on: &mut dyn FnMut(Login<Text>),
+    ) {
         let Some(journal) = &mut self.journal else { return };
         let allowance = &mut self.allowance;
-        let outcome = journal.poll(now, LOOK_BYTES, &mut |entry| {
+        let outcome = journal.poll(now, unix_ns, LOOK_BYTES, &mut |entry| {
             if let Some(login) = of_entry(&entry) {
                 hand_on(login, allowance, tally, on);
             }
@@ -245,7 +250,7 @@ impl Logins {
     pub fn keep(&mut self) {
         let Some(path) = &self.keep else { return };
         let now = Positions {
-            cursor: self.journal.as_ref().and_then(Journal::cursor).map(str::to_owned),
+            journal: self.journal.as_ref().and_then(Journal::position).cloned(),
             files: (self.tails.iter())
                 .map(|tail| (tail.path().to_owned(), tail.positions()))
                 .collect(),
@@ -263,6 +268,14 @@ impl Logins {
 
 fn load(files: &HostFiles, path: &Path) -> Option<Positions> {
     serde_json::from_slice(&files.read(path, POSITIONS_MAX).ok()?).ok()
+}
+
+/// Returns the logs that may be read: those that are named, else those of the distributions.
+pub fn logs(named: &[PathBuf]) -> Vec<PathBuf> {
+    match named.is_empty() {
+        true => FILES.map(PathBuf::from).to_vec(),
+        false => named.iter().take(FILES_MAX).cloned().collect(),
+    }
 }
 
 fn default_files() -> Vec<PathBuf> {

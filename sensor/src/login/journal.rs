@@ -1,17 +1,17 @@
 //! The system's journal, read through `journalctl`.
 //!
 //! The journal's files have a format of their own, with compression and a dozen variants over the
-//! years; the program that belongs to them reads all of them, follows rotation, and knows where to
-//! go on (its cursor). It selects by the journal's indexes, so it does no work for other programs'
-//! messages. While nobody reads, it waits: what is not read yet lies in the journal.
+//! years; the program that belongs to them reads all of them and follows rotation. It selects by
+//! the journal's indexes, so it does no work for other programs' messages. While nobody reads, it
+//! waits: what is not read yet lies in the journal. It is told the second from which to go on;
+//! what was read of that second already is left out here.
 
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{self, ErrorKind};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::privileged::program::{self, Program, Running};
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
@@ -23,20 +23,17 @@ const RESTART_NS: u64 = 5_000_000_000;
 const FAILURES_MAX: u32 = 3;
 /// A start that lasted so long did not fail.
 const LASTED_NS: u64 = 60_000_000_000;
-/// Fields that are asked for.
-const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_UID,_EXE,\
-    _SOURCE_REALTIME_TIMESTAMP";
-/// Messages of the facilities `auth` and `authpriv`, and of sshd whatever facility it is set to.
-const MATCHES: &[&str] = &[
-    "SYSLOG_FACILITY=4",
-    "SYSLOG_FACILITY=10",
-    "+",
-    "SYSLOG_IDENTIFIER=sshd",
-    "SYSLOG_IDENTIFIER=sshd-session",
-    "SYSLOG_IDENTIFIER=sshd-auth",
-    "SYSLOG_IDENTIFIER=sudo",
-    "SYSLOG_IDENTIFIER=su",
-];
+/// Microseconds per second.
+const SECOND_US: u64 = 1_000_000;
+
+/// Where reading stopped, kept across restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// When the last entry was written, microseconds since the Unix epoch.
+    pub written_us: u64,
+    /// Its name; empty before the first.
+    pub cursor: String,
+}
 
 /// An entry of the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,10 +64,12 @@ pub struct Outcome {
 /// The journal that is followed.
 #[derive(Debug)]
 pub struct Journal {
-    program: String,
-    arguments: Vec<String>,
-    cursor: Option<String>,
-    running: Option<(Child, ChildStdout)>,
+    /// Starts the program at a second.
+    begin: fn(u32) -> io::Result<Running>,
+    position: Option<Position>,
+    /// Whether the entry that the position names has come by since the program was started.
+    passed: bool,
+    running: Option<Running>,
     /// Read, without the end of an entry yet.
     rest: Vec<u8>,
     /// The rest of an entry that is too long comes next.
@@ -80,13 +79,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Follows the journal from where an earlier start stopped, else from its present end.
-    /// `program` is `journalctl`, `more` are arguments such as `--directory`.
-    pub fn new(program: &str, more: &[String], cursor: Option<String>) -> Self {
+    /// Follows the journal from where an earlier start stopped, else from now on.
+    pub fn new(position: Option<Position>) -> Self {
+        Self::through(|second| program::start(Program::Journal, second), position)
+    }
+
+    fn through(begin: fn(u32) -> io::Result<Running>, position: Option<Position>) -> Self {
         Self {
-            program: program.to_owned(),
-            arguments: more.to_vec(),
-            cursor,
+            begin,
+            position,
+            passed: false,
             running: None,
             rest: Vec::new(),
             skipping: false,
@@ -96,22 +98,28 @@ impl Journal {
     }
 
     /// Returns where reading is.
-    pub fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref()
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
     }
 
     /// Hands on entries, at most `budget` bytes of them.
-    pub fn poll(&mut self, now_ns: u64, budget: usize, on: &mut dyn FnMut(Entry)) -> Outcome {
+    pub fn poll(
+        &mut self,
+        now_ns: u64,
+        unix_ns: u64,
+        budget: usize,
+        on: &mut dyn FnMut(Entry),
+    ) -> Outcome {
         let mut outcome = Outcome::default();
-        if self.running.is_none() && !self.start(now_ns) {
+        if self.running.is_none() && !self.start(now_ns, unix_ns) {
             outcome.given_up = self.failures >= FAILURES_MAX;
             return outcome;
         }
         let mut left = budget;
         let mut chunk = vec![0; CHUNK];
         while left > 0 {
-            let Some((_, output)) = &mut self.running else { break };
-            match output.read(&mut chunk) {
+            let Some(running) = &mut self.running else { break };
+            match running.read(&mut chunk) {
                 Ok(0) => {
                     self.stop(now_ns);
                     break;
@@ -133,46 +141,46 @@ impl Journal {
     }
 
     /// Starts the program, unless the last start is too fresh.
-    fn start(&mut self, now_ns: u64) -> bool {
+    fn start(&mut self, now_ns: u64, unix_ns: u64) -> bool {
         let early = now_ns < self.started_ns.saturating_add(RESTART_NS) && self.started_ns > 0;
         if early || self.failures >= FAILURES_MAX {
             return false;
         }
         self.started_ns = now_ns;
-        match self.spawn() {
+        let now = || Position { written_us: unix_ns / 1_000, cursor: String::new() };
+        let position = self.position.get_or_insert_with(now);
+        self.passed = position.cursor.is_empty();
+        let second = u32::try_from(position.written_us / SECOND_US).unwrap_or(u32::MAX);
+        match (self.begin)(second) {
             Ok(running) => self.running = Some(running),
-            Err(_) => self.failures += 1,
+            Err(error) => {
+                tracing::debug!(%error, "cannot start the journal's reader");
+                self.failures += 1;
+            }
         }
         (self.rest, self.skipping) = (Vec::new(), false);
         self.running.is_some()
     }
 
-    fn spawn(&self) -> io::Result<(Child, ChildStdout)> {
-        let mut command = Command::new(&self.program);
-        command.args(["--follow", "--quiet", "--all", "--output=json", FIELDS]);
-        match &self.cursor {
-            Some(cursor) => command.arg("--no-tail").arg(format!("--after-cursor={cursor}")),
-            None => command.arg("--lines=0"),
-        };
-        command.args(&self.arguments).args(MATCHES);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        let output = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
-        let flags = OFlag::from_bits_retain(fcntl(output.as_fd(), FcntlArg::F_GETFL)?);
-        fcntl(output.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok((child, output))
-    }
-
-    /// Ends the program, or takes note that it ended.
+    /// Takes note that the program ended.
     fn stop(&mut self, now_ns: u64) {
-        if let Some((mut child, output)) = self.running.take() {
-            drop(output);
-            // It may have ended already; waiting for it then returns at once.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.running = None;
         let lasted = now_ns.saturating_sub(self.started_ns) >= LASTED_NS;
         self.failures = if lasted { 1 } else { self.failures + 1 };
+    }
+
+    /// Returns whether an entry was not there before, and goes on behind it.
+    fn is_new(&mut self, position: Position) -> bool {
+        let last = self.position.get_or_insert_default();
+        if !self.passed && position.written_us <= last.written_us {
+            self.passed = position.cursor == last.cursor;
+            return false;
+        }
+        if position.written_us < last.written_us && last.cursor.is_empty() {
+            return false;
+        }
+        (self.passed, *last) = (true, position);
+        true
     }
 
     /// Takes bytes in and hands on the entries that are complete; returns how many were broken.
@@ -184,9 +192,11 @@ impl Journal {
             if !skipped {
                 self.rest.extend_from_slice(&rest[..end]);
                 match parse(&self.rest) {
-                    Some((cursor, entry)) => {
-                        (self.cursor, self.failures) = (Some(cursor), 0);
-                        on(entry);
+                    Some((position, entry)) => {
+                        self.failures = 0;
+                        if self.is_new(position) {
+                            on(entry);
+                        }
                     }
                     None => broken += 1,
                 }
@@ -206,20 +216,12 @@ impl Journal {
     }
 }
 
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if self.running.is_some() {
-            self.stop(0);
-        }
-    }
-}
-
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "__CURSOR")]
     cursor: String,
     #[serde(rename = "__REALTIME_TIMESTAMP")]
-    written: Option<String>,
+    written: String,
     #[serde(rename = "_SOURCE_REALTIME_TIMESTAMP", default)]
     sent: Value,
     #[serde(rename = "MESSAGE", default)]
@@ -236,10 +238,11 @@ struct Fields {
     exe: Value,
 }
 
-fn parse(line: &[u8]) -> Option<(String, Entry)> {
+fn parse(line: &[u8]) -> Option<(Position, Entry)> {
     let fields: Fields = serde_json::from_slice(line).ok()?;
     let number = |value: &Value| String::from_utf8(bytes(value)).ok()?.parse::<u64>().ok();
-    let micros = number(&fields.sent).or_else(|| fields.written?.parse().ok()).unwrap_or(0);
+    let written_us = fields.written.parse().ok()?;
+    let micros = number(&fields.sent).unwrap_or(written_us);
     let pid = number(&fields.pid).or_else(|| number(&fields.own_pid));
     let entry = Entry {
         time_ns: micros.saturating_mul(1_000),
@@ -249,7 +252,7 @@ fn parse(line: &[u8]) -> Option<(String, Entry)> {
         exe: bytes(&fields.exe),
         message: bytes(&fields.message),
     };
-    Some((fields.cursor, entry))
+    Some((Position { written_us, cursor: fields.cursor }, entry))
 }
 
 /// A field's first value: text, or a list of numbers when it is not UTF-8, or a list of values
@@ -281,22 +284,61 @@ mod tests {
     const LINE: &str = r#"{"__CURSOR":"s=1;i=2","__REALTIME_TIMESTAMP":"1709632800000001","MESSAGE":"Accepted password for a from 192.0.2.7 port 5 ssh2","SYSLOG_IDENTIFIER":"sshd","_PID":"71","_UID":"0","_EXE":"/usr/sbin/sshd"}"#;
 
     fn journal() -> Journal {
-        Journal::new("/nonexistent/journalctl", &[], None)
+        Journal::through(|_| Err(ErrorKind::NotFound.into()), None)
+    }
+
+    fn entry(cursor: &str, written_us: u64) -> String {
+        LINE.replace("s=1;i=2", cursor).replace("1709632800000001", &written_us.to_string()) + "\n"
     }
 
     #[test]
     fn entries_come_in_any_pieces() {
-        let text = format!("{LINE}\n{LINE}\n");
+        let text = [entry("a", 1_000), entry("b", 1_000)].concat();
         for size in [1, 7, 64, 1000] {
             let (mut journal, mut entries) = (journal(), Vec::new());
+            journal.passed = true;
             for piece in text.as_bytes().chunks(size) {
                 assert_eq!(journal.take(piece, &mut |entry| entries.push(entry)), 0);
             }
             assert_eq!(entries.len(), 2);
-            assert_eq!(entries[0].time_ns, 1_709_632_800_000_001_000);
+            assert_eq!(entries[0].time_ns, 1_000_000);
             assert_eq!((entries[1].pid, entries[1].uid), (71, Some(0)));
-            assert_eq!(journal.cursor(), Some("s=1;i=2"));
+            assert_eq!(journal.position().unwrap().cursor, "b");
         }
+    }
+
+    #[test]
+    fn a_restart_leaves_out_what_was_read() {
+        let kept = Position { written_us: 2_000, cursor: "b".to_owned() };
+        let mut journal = Journal::through(|_| Err(ErrorKind::NotFound.into()), Some(kept));
+        let text = [entry("z", 1_999), entry("a", 2_000), entry("b", 2_000), entry("c", 2_000)];
+        let mut seen = 0;
+        journal.take(text.concat().as_bytes(), &mut |_| seen += 1);
+        assert_eq!((seen, journal.position().unwrap().cursor.as_str()), (1, "c"));
+        // The clock may be set back while the program runs.
+        journal.take(entry("d", 5).as_bytes(), &mut |_| seen += 1);
+        assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn a_real_program_is_read_until_it_ends_and_started_again() {
+        let begin = |_| {
+            let mut shell = std::process::Command::new("/bin/sh");
+            let entry = LINE.replace("1709632800000001", "9999999999999999");
+            shell.args(["-c", "echo \"$0\"", &entry]);
+            Running::start(shell)
+        };
+        let (mut journal, mut entries) = (Journal::through(begin, None), Vec::new());
+        let mut now_ns = RESTART_NS;
+        for _ in 0..200 {
+            now_ns += RESTART_NS / 50;
+            let outcome = journal.poll(now_ns, 1, 1_000_000, &mut |entry| entries.push(entry));
+            assert_eq!((outcome.broken, outcome.given_up), (0, false));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        // Each start prints the same entry, which is new only once.
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].exe, b"/usr/sbin/sshd");
     }
 
     #[test]
@@ -313,6 +355,7 @@ mod tests {
             broken += journal.take(&[b'x'; CHUNK], &mut |_| entries += 1);
             assert!(journal.rest.capacity() <= ENTRY_MAX + 2 * CHUNK);
         }
+        journal.passed = true;
         broken += journal.take(format!("\n{LINE}\n").as_bytes(), &mut |_| entries += 1);
         assert_eq!((broken, entries), (1, 1));
     }
@@ -320,8 +363,9 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_given_up() {
         let mut journal = journal();
-        let outcomes: Vec<bool> =
-            (1..=4).map(|n| journal.poll(n * 10 * RESTART_NS, 1, &mut |_| {}).given_up).collect();
+        let outcomes: Vec<bool> = (1..=4)
+            .map(|n| journal.poll(n * 10 * RESTART_NS, 1, 1, &mut |_| {}).given_up)
+            .collect();
         assert_eq!(outcomes, [false, false, true, true]);
     }
 

@@ -38,6 +38,10 @@ pub const CANARY: u32 = 11;
 pub const PROCESSES: u32 = 12;
 /// A table of the sockets in a process's network namespace, opened.
 pub const OPEN_TABLE: u32 = 13;
+/// A log that the configuration names, opened.
+pub const OPEN_LOG: u32 = 14;
+/// A program of the host, started: the end of the pipe that it prints to.
+pub const START_PROGRAM: u32 = 15;
 
 /// Longest answer: a process's sockets are the longest of them.
 pub const ANSWER_MAX: usize = 64 * 1024 + 64;

@@ -1,0 +1,36 @@
+//! Measures what the product says against what independent tools and people say, on real material
+//! that lies beside the repository.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+mod logins;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Name {
+    /// What logs say of log-ins.
+    Logins,
+}
+
+/// Options of all of them.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// What to compare.
+    #[arg(value_enum)]
+    name: Name,
+    /// Folder of the material; without one, a folder beside the repository, if it is there.
+    #[arg(long, value_name = "DIR")]
+    material: Option<PathBuf>,
+    /// Print one row per line as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares; `false` when something is not as it must be.
+pub fn run(options: &Options) -> Result<bool> {
+    match options.name {
+        Name::Logins => logins::run(options.material.as_deref(), options.json),
+    }
+}
