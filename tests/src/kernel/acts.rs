@@ -1,6 +1,6 @@
 //! What trials of acts on memory and with privileges share: each way in turn, and who did what.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, error::Error, fmt};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Completion;
@@ -17,6 +17,18 @@ use super::watch::{Event, Watch, unavailable};
 /// What is avoided in turn, so that each way in which a hook can be attached gets its trial.
 const AVOIDED: [&[WayKind]; 3] =
     [&[], &[WayKind::Fentry, WayKind::Lsm], &[WayKind::Fentry, WayKind::Lsm, WayKind::Kprobe]];
+
+/// What a trial cannot do without and this machine does not have: the trial is skipped, aloud.
+#[derive(Debug)]
+pub struct Lacking(pub &'static str);
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Lacking {}
 
 /// Runs a trial of a hook once for every way that this kernel has for it.
 pub fn each_way(hook: &str, run: impl Fn(&mut Watch) -> Result<()>) -> Result<Completion> {
@@ -36,7 +48,12 @@ pub fn each_way(hook: &str, run: impl Fn(&mut Watch) -> Result<()>) -> Result<Co
             continue;
         }
         eprintln!("{hook}: {way}");
-        run(&mut watch).with_context(|| format!("by {way}"))?;
+        match run(&mut watch) {
+            Err(error) if error.is::<Lacking>() => {
+                return Ok(Completion::ignored_with(error.to_string()));
+            }
+            done => done.with_context(|| format!("by {way}"))?,
+        }
         tried.push(way);
     }
     Ok(Completion::Completed)

@@ -17,7 +17,7 @@ use sensor_abi::{
 };
 
 use super::{
-    acts::{act, counted, counts, each_way, is_silent, memory, totals},
+    acts::{Lacking, act, counted, counts, each_way, is_silent, memory, totals},
     child,
     traffic::Ip,
     watch::{Event, Watch},
@@ -248,8 +248,7 @@ fn ia32(watch: &mut Watch) -> Result<()> {
         i32::from(result != 0)
     })?;
     if status != 0 {
-        eprintln!("this kernel makes no 32-bit system calls: {status:#x}");
-        return Ok(());
+        return Err(Lacking("this kernel makes no 32-bit system calls").into());
     }
     let record = memory(watch, traced, action::TRACE_ME)?;
     ensure!(record.flags & flag::COMPAT != 0 && record.result == 0, "{record:?}");
@@ -258,8 +257,7 @@ fn ia32(watch: &mut Watch) -> Result<()> {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn ia32(_watch: &mut Watch) -> Result<()> {
-    eprintln!("this architecture has no 32-bit convention that is looked at");
-    Ok(())
+    Err(Lacking("this architecture has no 32-bit convention that is looked at").into())
 }
 
 /// More writes than anybody wants to be told of: all are accounted for, one by one or as a count.

@@ -18,7 +18,7 @@ use sensor_abi::{
 };
 
 use super::{
-    acts::{each_way, is_silent, totals},
+    acts::{Lacking, each_way, is_silent, totals},
     child,
     watch::{Event, Watch},
 };
@@ -158,8 +158,7 @@ fn counted(watch: &mut Watch, flags: u32) -> Result<()> {
     let before = totals(watch, Signal::Uring);
     let (process, status) = child::run(|| work(flags, descriptor))?;
     if libc::WEXITSTATUS(status) == 2 {
-        eprintln!("this kernel makes no ring here");
-        return Ok(());
+        return Err(Lacking("this kernel makes no ring here").into());
     }
     ensure!(status == 0, "the child's work failed: {status:#x}");
     ensure!(fs::read(file.path())? == b"by io_uring", "nothing was written");
@@ -194,8 +193,7 @@ fn polled(watch: &mut Watch) -> Result<()> {
 fn setup(watch: &mut Watch) -> Result<()> {
     let (maker, status) = child::run(|| i32::from(Ring::make(SETUP_SQPOLL).is_none()))?;
     if status != 0 {
-        eprintln!("this kernel makes no ring here");
-        return Ok(());
+        return Err(Lacking("this kernel makes no ring here").into());
     }
     let record = watch.find("ring being made", |event| match event {
         Event::Privilege(record) if record.act.header.tgid == maker => Some(**record),

@@ -16,7 +16,7 @@ use sensor_abi::{
 
 use super::{
     super::{
-        acts::{each_way, is_silent},
+        acts::{Lacking, each_way, is_silent},
         child,
         watch::{Event, Watch},
     },
@@ -70,8 +70,7 @@ fn setuid_program(watch: &mut Watch) -> Result<()> {
             .find(|change| change.after.euid == 0 && change.after.uid == NOBODY)
     });
     if raised.is_err() && is_nosuid(folder.path())? {
-        eprintln!("{} ignores the setuid bit here", folder.path().display());
-        return Ok(());
+        return Err(Lacking("the folder for temporary files ignores the setuid bit").into());
     }
     let raised = raised?;
     ensure!(raised.before.known == 1 && raised.before.euid == NOBODY, "{raised:?}");

@@ -12,7 +12,7 @@ use sensor_abi::{
 
 use super::{
     super::{
-        acts::{each_way, is_silent},
+        acts::{Lacking, each_way, is_silent},
         child,
         watch::{Event, Watch},
     },
@@ -192,8 +192,7 @@ fn root(watch: &mut Watch) -> Result<()> {
 fn release_agent(watch: &mut Watch) -> Result<()> {
     let known = fs::read_to_string(FILE_SYSTEMS).unwrap_or_default();
     if !known.lines().any(|line| line.ends_with("\tcgroup")) {
-        eprintln!("this kernel has no cgroups of version 1");
-        return Ok(());
+        return Err(Lacking("this kernel has no cgroups of version 1").into());
     }
     let folder = tempfile::tempdir()?;
     let place = c_path(folder.path())?;
@@ -218,8 +217,7 @@ fn release_agent(watch: &mut Watch) -> Result<()> {
         }
     })?;
     if libc::WEXITSTATUS(status) == 2 {
-        eprintln!("this kernel does not mount cgroups of version 1 here");
-        return Ok(());
+        return Err(Lacking("cgroups of version 1 cannot be mounted here").into());
     }
     ensure!(status == 0, "the child's work failed: {status:#x}");
     let mut content = None;
