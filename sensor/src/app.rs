@@ -22,6 +22,7 @@ use crate::privileged::protocol;
 use crate::privileged::remote::Remote;
 use crate::sandbox::{Held, calls};
 use crate::spool::Spool;
+use crate::steering::Steering;
 use crate::uplink::Uplink;
 
 /// Time between two looks at the rings: the most that a security record waits in the sensor.
@@ -81,8 +82,12 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     let mut stop = StopSignal::new()?;
     let host = Host::read(config.hostname.as_deref());
     let start = clock::start_offset(Some(&config.state_dir), &host.boot_id);
-    let uplink =
-        Uplink { address: config.brain_address.clone(), state_dir: config.state_dir.clone(), host };
+    let uplink = Uplink {
+        address: config.brain_address.clone(),
+        state_dir: config.state_dir.clone(),
+        host,
+        steering: Steering::new(config.clone(), Some(loader)),
+    };
     tokio::select! {
         enrolled = uplink.enrol(config.join.as_ref()) => enrolled?,
         _ = stop.received() => return Ok(()),

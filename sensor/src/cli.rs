@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::join::JoinToken;
+use crate::steering;
 
 /// Sakuramori's agent: watches this host's processes and packets from inside the kernel.
 ///
@@ -111,9 +112,30 @@ pub struct ScopeArgs {
 }
 
 impl Cli {
-    /// Returns the configuration with the flags in it.
+    /// Returns the configuration with the flags, and for `run` what the brain's policy set last.
     pub fn configuration(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::load(self.config.as_deref())?;
+        let own = self.with_flags(Config::load(self.config.as_deref())?)?;
+        if !matches!(self.command, Command::Run(_)) {
+            return Ok(own);
+        }
+        match steering::kept(&own.state_dir) {
+            Ok(None) => Ok(own),
+            Ok(Some(policy)) => match own.under(&policy) {
+                Ok(config) => self.with_flags(config),
+                // The host's configuration may have changed since the policy was checked.
+                Err(error) => {
+                    tracing::error!(%error, "what the brain's policy sets is left out");
+                    Ok(own)
+                }
+            },
+            Err(error) => {
+                tracing::error!(%error, "what the brain's policy sets cannot be read");
+                Ok(own)
+            }
+        }
+    }
+
+    fn with_flags(&self, mut config: Config) -> Result<Config, ConfigError> {
         match &self.command {
             Command::Run(args) => args.apply(&mut config)?,
             Command::Doctor { scope, .. } | Command::Watch { scope, .. } => {

@@ -12,6 +12,7 @@ use crate::login::follow::{self, Source};
 use crate::probe::{Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode};
 use crate::spool;
 
+mod policy;
 mod unknown;
 
 /// Where the configuration is looked for when no file is named.
@@ -32,6 +33,10 @@ const FILE_MAX: u64 = 1024 * 1024;
 /// Everything that the sensor can be told.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the file says, flags and policy apart.
+    pub text: String,
+    /// The file.
+    pub path: PathBuf,
     /// Where the brain listens, `host:port`.
     pub brain_address: String,
     /// Enrols a host that is not enrolled yet. Never in a file, only given at start.
@@ -280,6 +285,8 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|error| syntax(text, path, &error))?;
         unknown::check(text, path)?;
         let config = Self {
+            text: text.to_owned(),
+            path: path.to_owned(),
             brain_address: file.brain.address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
             join: None,
             state_dir: file.brain.state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),

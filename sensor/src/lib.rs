@@ -57,6 +57,7 @@ pub mod enrol;
 pub mod frame;
 pub mod identity;
 pub mod join;
+pub mod steering;
 pub mod uplink;
 
 pub mod clock;

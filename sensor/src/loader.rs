@@ -77,6 +77,7 @@ pub fn run(cli: Cli, config: Config) -> Result<ExitCode> {
         stop_until: None,
         tended: Instant::now(),
         programs: Vec::new(),
+        reload_asked: false,
     };
     loader.run()
 }
@@ -147,6 +148,8 @@ struct Loader {
     tended: Instant,
     /// Programs of the host that run for the worker.
     programs: Vec<(Program, Child)>,
+    /// The worker has new settings from the brain; they are read once it has its answer.
+    reload_asked: bool,
 }
 
 impl Loader {
@@ -245,6 +248,9 @@ impl Loader {
 
     fn tend(&mut self, asked: bool) {
         self.programs.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+        if std::mem::take(&mut self.reload_asked) && self.stop_until.is_none() {
+            self.reload();
+        }
         if let Some(probes) = &mut self.probes {
             probes.tend();
         }

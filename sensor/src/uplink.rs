@@ -20,6 +20,7 @@ use crate::host::Host;
 use crate::identity::{Identity, IdentityError};
 use crate::join::JoinToken;
 use crate::outbox::Outbox;
+use crate::steering::Steering;
 
 mod session;
 
@@ -49,6 +50,8 @@ pub struct Uplink {
     pub state_dir: PathBuf,
     /// The host's facts.
     pub host: Host,
+    /// Takes settings from the brain.
+    pub steering: Steering,
 }
 
 /// Why there is no connection.
@@ -143,7 +146,7 @@ impl Uplink {
             () = stopping(stop.clone()) => return Ok(()),
         };
         let ended = tokio::select! {
-            ended = session::run(&connection, self.hello(outbox), outbox) => ended,
+            ended = session::run(&connection, self.hello(outbox), outbox, &self.steering) => ended,
             () = self.renewal_due(&identity) => Err(SessionError::Renewal),
             () = flushed(outbox, stop.clone()) => Ok(()),
         };

@@ -21,17 +21,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use sensor::batch::Cut;
 use sensor::clock::ClockPair;
+use sensor::config::Config;
 use sensor::host::Host;
 use sensor::identity;
 use sensor::join::JoinToken;
 use sensor::ledger::{Events, Signal};
 use sensor::outbox::Outbox;
 use sensor::spool::Spool;
+use sensor::steering::Steering;
 use sensor::uplink::Uplink;
 use tokio::sync::watch;
 use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, HEADER_LEN, Header};
-use wire::control::{Ack, Control, EnrolReply, Hello, Welcome};
+use wire::control::{Ack, Control, EnrolReply, Hello, Settings, Welcome};
 
 /// No step of these tests takes longer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -220,10 +222,13 @@ impl Brain {
 }
 
 fn uplink(brain: &Brain, state_dir: &Path) -> Uplink {
+    let own = Config::parse("", Path::new("sensor.toml")).unwrap();
+    let config = Config { state_dir: state_dir.to_owned(), ..own };
     Uplink {
         address: brain.address(),
         state_dir: state_dir.to_owned(),
         host: Host::read(Some("web-1")),
+        steering: Steering::new(config, None),
     }
 }
 
@@ -297,6 +302,34 @@ async fn what_was_not_acknowledged_comes_again_and_what_the_brain_has_does_not()
     let ((), before) = together(uplink.run(&outbox, stopped), served).await;
     assert_eq!((before, brain.stored(outbox.epoch(), Lane::Bulk)), (4, 6));
     assert_eq!(in_flight(&outbox), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn settings_of_the_brain_are_answered_and_kept_while_batches_go_on() {
+    let (brain, dir) = (Brain::new(), tempfile::tempdir().unwrap());
+    let uplink = enrolled(&brain, dir.path()).await;
+    let outbox = outbox(dir.path(), ClockPair::now().unix_ns);
+    let (stop, stopped) = watch::channel(false);
+    let served = async {
+        let connection = brain.accept().await;
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        assert!(matches!(control(&mut receive).await, Control::Hello(_)));
+        say(&mut send, Control::Welcome(Welcome { durable: [0, 0], brain_unix_ns: 1 })).await;
+        let mut problems = Vec::new();
+        for text in ["[collect]\ntick_ms = 700\n", "[brain]\naddress = 'evil:1'\n"] {
+            let settings = Settings { revision: "r".to_owned(), text: text.to_owned() };
+            say(&mut send, Control::Settings(settings)).await;
+            let Control::SettingsReply(reply) = control(&mut receive).await else { panic!() };
+            problems.push(reply.problem);
+        }
+        stop.send(true).unwrap();
+        problems
+    };
+    let ((), problems) = together(uplink.run(&outbox, stopped), served).await;
+    assert_eq!(problems[0], "");
+    assert!(problems[1].contains("`brain.address`"), "{}", problems[1]);
+    let kept = sensor::steering::kept(dir.path()).unwrap();
+    assert_eq!(kept.as_deref(), Some("[collect]\ntick_ms = 700\n"));
 }
 
 #[tokio::test(flavor = "current_thread")]

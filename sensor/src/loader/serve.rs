@@ -74,6 +74,10 @@ impl Loader {
                 systemd::notify("WATCHDOG=1");
                 Ok(Answer::default())
             }
+            protocol::RELOAD => {
+                self.reload_asked = true;
+                Ok(Answer::default())
+            }
             protocol::STOPPING => {
                 if self.stop_until.is_some() {
                     systemd::notify("STOPPING=1");

@@ -43,6 +43,9 @@ pub const OPEN_LOG: u32 = 14;
 /// A program of the host, started: the end of the pipe that it prints to.
 pub const START_PROGRAM: u32 = 15;
 
+/// Read the configuration again, and what the brain's policy wants.
+pub const RELOAD: u32 = 14;
+
 /// Longest answer: a process's sockets are the longest of them.
 pub const ANSWER_MAX: usize = 64 * 1024 + 64;
 /// Most descriptors in one answer; the kernel takes no more than 253.

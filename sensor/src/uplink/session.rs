@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream};
+use quinn::{Connection, RecvStream, SendStream};
 use thiserror::Error;
 use wire::batch::{Lane, Position};
 use wire::control::{Control, Hello, Refusal, Welcome};
 
 use crate::frame::{self, FrameIoError};
 use crate::outbox::Outbox;
+use crate::steering::Steering;
 
 /// The security lane's frames go before bulk that waits for the same packets.
 const SECURITY_PRIORITY: i32 = 1;
@@ -48,6 +49,7 @@ pub async fn run(
     connection: &Connection,
     hello: Hello,
     outbox: &Outbox,
+    steering: &Steering,
 ) -> Result<(), SessionError> {
     let epoch = hello.epoch;
     let opened = connection.open_bi().await;
@@ -62,7 +64,7 @@ pub async fn run(
     let ended = tokio::select! {
         ended = send_lane(connection, outbox, Lane::Security) => ended,
         ended = send_lane(connection, outbox, Lane::Bulk) => ended,
-        ended = acknowledgements(&mut control, outbox) => return ended,
+        ended = listen(&mut control, &mut send, outbox, steering) => return ended,
     };
     // A brain that refuses says why before it closes; that is worth more than the broken stream.
     match tokio::time::timeout(FAREWELL_TIME, frame::read(&mut control)).await {
@@ -95,13 +97,26 @@ async fn send_lane(
     }
 }
 
-async fn acknowledgements(control: &mut RecvStream, outbox: &Outbox) -> Result<(), SessionError> {
+/// Takes acknowledgements and settings until the session breaks.
+async fn listen(
+    control: &mut RecvStream,
+    send: &mut SendStream,
+    outbox: &Outbox,
+    steering: &Steering,
+) -> Result<(), SessionError> {
     loop {
         // Coverage goes out every few seconds, so there is always something to acknowledge.
         let answer = tokio::time::timeout(ACK_TIME, frame::read(control)).await;
         let message = answer.map_err(|_| SessionError::Stuck)??;
         match message {
             Control::Ack(ack) => outbox.acknowledge(ack.position),
+            Control::Settings(settings) => {
+                let (reply, new) = steering.take(&settings);
+                frame::write(send, &Control::SettingsReply(reply)).await?;
+                if new {
+                    steering.begin();
+                }
+            }
             Control::Refusal(refusal) => return Err(refused(refusal)),
             _ => return Err(SessionError::Unexpected),
         }
