@@ -224,6 +224,12 @@ pub struct Offsets {
     pub ovl_upperdentry: u32,
     /// `sock.__sk_common` plus `skc_hash` (followed by both ports).
     pub sock_hash: u32,
+    /// `tcp_sock.copied_seq` (the next byte that is read).
+    pub tcp_copied_seq: u32,
+    /// `tcp_sock.rcv_nxt` (the next byte that is to arrive).
+    pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.bytes_received`.
+    pub tcp_bytes_received: u32,
     /// `task_struct.thread_info` plus `thread_info.status` (x86: inside a 32-bit system call).
     pub thread_info_status: u32,
     /// `task_struct.pid_links`.

@@ -17,12 +17,19 @@ pub enum Loss {
     Throttled = 2,
     /// A per-CPU scratch buffer was missing.
     ScratchMissing = 3,
+    /// The kernel had no room to watch the return of a function.
+    ReturnMissed = 4,
 }
 
 impl Loss {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 4] =
-        [Self::RingFull, Self::TableFull, Self::Throttled, Self::ScratchMissing];
+    pub const ALL: [Self; 5] = [
+        Self::RingFull,
+        Self::TableFull,
+        Self::Throttled,
+        Self::ScratchMissing,
+        Self::ReturnMissed,
+    ];
 
     /// Number of reasons.
     pub const COUNT: usize = Self::ALL.len();
@@ -43,6 +50,7 @@ impl Loss {
             Self::TableFull => "table_full",
             Self::Throttled => "throttled",
             Self::ScratchMissing => "scratch_missing",
+            Self::ReturnMissed => "return_missed",
         }
     }
 }

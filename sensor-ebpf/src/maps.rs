@@ -17,7 +17,7 @@ use sensor_abi::{
     record::{Header, privilege::Identity},
     seen::Signal,
     syscall::SyscallKey,
-    usage::{Use, UseKey},
+    usage::{USES_MAX, Use, UseKey},
 };
 
 use crate::throttle;
@@ -26,8 +26,10 @@ use crate::throttle;
 const FLOWS_MAX: usize = 16_384;
 /// Pairs of process and system call in one drain interval.
 const SYSCALLS_MAX: usize = 8_192;
-/// Pairs of socket and process in one drain interval; the sensor reads early when it fills.
-const USES_MAX: usize = 16_384;
+/// Threads that send at the same time, which few do for long.
+const SENDING_MAX: usize = 2_048;
+/// Connections that are read at the same time.
+const READ_UNTIL_MAX: usize = 8_192;
 /// Pairs of datagram socket and process that were announced.
 const USERS_MAX: usize = 8_192;
 /// Repeated acts on memory and with privileges in one drain interval.
@@ -78,6 +80,22 @@ impl Owner {
 pub struct Thread {
     pub start_ns: u64,
     pub tid: u64,
+}
+
+/// How far a stream has been read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ReadUntil {
+    /// The kernel's sequence number of the next byte.
+    pub sequence: u32,
+    /// What the kernel hashes of the ends, since sockets follow each other at one address.
+    pub hash: u32,
+    pub is_known: u32,
+    pub reserved: u32,
+}
+
+impl ReadUntil {
+    pub const NOTHING: Self = Self { sequence: 0, hash: 0, is_known: 0, reserved: 0 };
 }
 
 /// Names a listening port.
@@ -131,6 +149,16 @@ pub static USES_EVEN: HashMap<UseKey, Use, USES_MAX> = HashMap::new();
 /// Uses of sockets, written while the generation is odd.
 #[btf_map]
 pub static USES_ODD: HashMap<UseKey, Use, USES_MAX> = HashMap::new();
+/// Entries that were made in either table since load, for the sensor to see when one fills.
+#[btf_map]
+pub static USES_MADE: Array<u64, 1> = Array::new();
+/// Sockets through which threads are sending right now. Only programs use it, and only where they
+/// learn of the end of a call by a return.
+#[btf_map]
+pub static SENDING: HashMap<u64, u64, SENDING_MAX> = HashMap::new();
+/// How far streams have been read. Only programs use it, likewise; evicts.
+#[btf_map]
+pub static READ_UNTIL: LruHashMap<u64, ReadUntil, READ_UNTIL_MAX> = LruHashMap::new();
 /// Users of datagram sockets that the sensor was told of. Only programs use it; evicts, and then
 /// tells again.
 #[btf_map]

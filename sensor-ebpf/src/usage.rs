@@ -10,8 +10,8 @@ use aya_ebpf::{
         bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
         bpf_ktime_get_boot_ns,
     },
-    macros::{fexit, raw_tracepoint, tracepoint},
-    programs::{FExitContext, RawTracePointContext, TracePointContext},
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
 };
 use sensor_abi::{
     loss::Loss,
@@ -23,9 +23,12 @@ use sensor_abi::{
 use crate::{
     fault,
     kernel::{current_task, field},
-    maps::{GENERATION, PROCESS, USERS, USES_EVEN, USES_ODD},
+    maps::{GENERATION, PROCESS, USERS, USES_EVEN, USES_MADE, USES_ODD},
     ring, scope, socket,
 };
+
+mod fexit;
+mod kprobe;
 
 /// This signal's entry of [`GENERATION`].
 const SLOT: u32 = 2;
@@ -84,54 +87,6 @@ fn plainly(way: Way, ctx: &TracePointContext) {
     if let (Ok(sock), Ok(result), Ok(flags)) = read {
         count(way, sock, result, flags);
     }
-}
-
-/// Stands in before 6.3. match-proto: int inet_sendmsg(struct socket *sock, struct msghdr *msg,
-/// size_t size)
-#[fexit(function = "inet_sendmsg")]
-pub fn sent_fexit(ctx: FExitContext) -> i32 {
-    count(Way::Sent, sock_of(ctx.arg(0)), ctx.arg(3), 0);
-    0
-}
-
-/// As above. match-proto: int inet6_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)
-#[fexit(function = "inet6_sendmsg")]
-pub fn sent6_fexit(ctx: FExitContext) -> i32 {
-    count(Way::Sent, sock_of(ctx.arg(0)), ctx.arg(3), 0);
-    0
-}
-
-/// As above, for files sent before 6.5. match-proto: ssize_t inet_sendpage(struct socket *sock,
-/// struct page *page, int offset, size_t size, int flags)
-#[fexit(function = "inet_sendpage")]
-pub fn sent_page_fexit(ctx: FExitContext) -> i32 {
-    count(Way::Sent, sock_of(ctx.arg(0)), ctx.arg(5), 0);
-    0
-}
-
-/// As above. match-proto: int inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t size,
-/// int flags)
-#[fexit(function = "inet_recvmsg")]
-pub fn received_fexit(ctx: FExitContext) -> i32 {
-    count(Way::Received, sock_of(ctx.arg(0)), ctx.arg(4), ctx.arg(3));
-    0
-}
-
-/// As above. match-proto: int inet6_recvmsg(struct socket *sock, struct msghdr *msg, size_t size,
-/// int flags)
-#[fexit(function = "inet6_recvmsg")]
-pub fn received6_fexit(ctx: FExitContext) -> i32 {
-    count(Way::Received, sock_of(ctx.arg(0)), ctx.arg(4), ctx.arg(3));
-    0
-}
-
-/// Beside all of them: what a process splices out of a socket passes none of the others.
-/// match-proto: ssize_t tcp_splice_read(struct socket *sock, loff_t *ppos,
-/// struct pipe_inode_info *pipe, size_t len, unsigned int flags)
-#[fexit(function = "tcp_splice_read")]
-pub fn spliced_fexit(ctx: FExitContext) -> i32 {
-    count(Way::Received, sock_of(ctx.arg(0)), ctx.arg(5), 0);
-    0
 }
 
 /// Returns the protocol's half of a socket.
@@ -206,13 +161,16 @@ fn begin(even: bool, key: &UseKey, way: Way, bytes: u64, now: u64) {
     fault::seen(Signal::Use);
     // Another CPU may have made the entry meanwhile; then this fails and the lookup finds it.
     let flags = u64::from(BPF_NOEXIST);
-    let entry = if even {
-        let _exists = USES_EVEN.insert(key, &NEW, flags);
-        USES_EVEN.get_ptr_mut(key)
+    let (made, entry) = if even {
+        (USES_EVEN.insert(key, &NEW, flags), USES_EVEN.get_ptr_mut(key))
     } else {
-        let _exists = USES_ODD.insert(key, &NEW, flags);
-        USES_ODD.get_ptr_mut(key)
+        (USES_ODD.insert(key, &NEW, flags), USES_ODD.get_ptr_mut(key))
     };
+    if made.is_ok()
+        && let Some(total) = USES_MADE.get_ptr_mut(0)
+    {
+        fault::add(total, 1);
+    }
     let Some(entry) = entry else {
         fault::lost(Signal::Use, Loss::TableFull);
         return;

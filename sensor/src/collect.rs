@@ -129,6 +129,9 @@ impl Collector {
         if let Some(host) = &mut self.host {
             host.poll(clock, &self.tracker, ledger, on);
         }
+        if self.drain.uses_press() {
+            self.used(ledger, on);
+        }
         self.switch_counting(clock.boot_ns);
     }
 

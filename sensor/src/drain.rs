@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use sensor_abi::{
     act::ActKey,
     fault::Fault,
@@ -14,7 +14,7 @@ use sensor_abi::{
     record as abi,
     seen::Signal,
     syscall::SyscallKey,
-    usage::{Use, UseKey},
+    usage::{USES_MAX, Use, UseKey},
 };
 use tracing::error;
 
@@ -89,6 +89,9 @@ pub struct Drain {
     coarse: Coarse,
     syscalls: Twin<SyscallKey, u64>,
     uses: Twin<UseKey, Use>,
+    /// Entries made in the tables of uses since load, and how many there were at the last reading.
+    uses_made: Array<MapData, u64>,
+    uses_read: u64,
     acts: Twin<ActKey, u64>,
     faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
     seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
@@ -107,6 +110,8 @@ impl Drain {
         let generation = Arc::new(Mutex::new(typed(maps, "GENERATION")?));
         Ok(Self {
             flows: Twin::take(maps, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
+            uses_made: typed(maps, "USES_MADE")?,
+            uses_read: 0,
             uses: Twin::take(maps, ["USES_EVEN", "USES_ODD"], Arc::clone(&generation), 2)?,
             syscalls: Twin::take(
                 maps,
@@ -158,9 +163,20 @@ impl Drain {
 
     /// Returns what went through sockets since the last call, in the same way.
     pub fn uses(&mut self) -> Vec<(UseKey, Use)> {
+        self.uses_read = self.uses_made();
         let mut uses = Vec::new();
         self.uses.empty(&mut |key, values| uses.extend(values.first().map(|used| (key, *used))));
         uses
+    }
+
+    /// Whether the table of uses fills so fast that it should be read before its time.
+    pub fn uses_press(&self) -> bool {
+        self.uses_made().saturating_sub(self.uses_read) > USES_MAX as u64 / 2
+    }
+
+    /// A table that cannot be read does not press.
+    fn uses_made(&self) -> u64 {
+        self.uses_made.get(&0, 0).unwrap_or(self.uses_read)
     }
 
     /// Returns the acts counted since the last call, in the same way.

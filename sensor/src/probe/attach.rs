@@ -11,7 +11,7 @@ use nix::libc;
 use super::{
     HookReport, Verified, WayKind, calls,
     table::{self, Hook, SYSCALL},
-    way::Way,
+    way::{self, Way},
 };
 
 /// What attaching needs to know of the kernel and of the settings.
@@ -87,24 +87,35 @@ fn attach(
         return Err(why.to_owned());
     }
     match way {
-        Way::All(ways) => all(programs, name, ways, kernel)?,
-        Way::Most(ways) => return most(programs, name, ways, kernel),
-        single => by_itself(programs, name, single, kernel)?,
+        Way::All(ways) => all(programs, name, ways, kernel),
+        Way::Most(ways) => most(programs, name, ways, kernel),
+        single => by_itself(programs, name, single, kernel),
     }
-    Ok(Attached { how: way.describe(), without: Vec::new() })
 }
 
 /// Attaches all of the ways; when one of them fails, none stays.
-fn all(programs: &mut Ebpf, name: &str, ways: &[Way], kernel: &Kernel<'_>) -> Result<(), String> {
-    let mut done: Vec<Way> = Vec::new();
-    for way in ways {
-        if let Err(why) = attach(programs, name, *way, kernel) {
-            done.iter().for_each(|way| way.parts(&mut |part| unload(programs, part)));
-            return Err(format!("{}: {why}", way.describe()));
+fn all(
+    programs: &mut Ebpf,
+    name: &str,
+    ways: &[Way],
+    kernel: &Kernel<'_>,
+) -> Result<Attached, String> {
+    let (mut hows, mut without) = (Vec::new(), Vec::new());
+    for (at, way) in ways.iter().enumerate() {
+        match attach(programs, name, *way, kernel) {
+            Ok(attached) => {
+                hows.push(attached.how);
+                without.extend(attached.without);
+            }
+            Err(why) => {
+                for done in &ways[..at] {
+                    done.parts(&mut |part| unload(programs, part));
+                }
+                return Err(format!("{}: {why}", way.describe()));
+            }
         }
-        done.push(*way);
     }
-    Ok(())
+    Ok(Attached { how: way::join(&hows), without })
 }
 
 /// Attaches the ways that this kernel has.
@@ -126,23 +137,28 @@ fn most(
     }
     match hows.is_empty() {
         true => Err(without.join("; ")),
-        false => Ok(Attached { how: hows.join(", "), without }),
+        false => Ok(Attached { how: way::join(&hows), without }),
     }
 }
 
 /// Attaches a single way; when it fails, no part of it stays.
-fn by_itself(programs: &mut Ebpf, name: &str, way: Way, kernel: &Kernel<'_>) -> Result<(), String> {
+fn by_itself(
+    programs: &mut Ebpf,
+    name: &str,
+    way: Way,
+    kernel: &Kernel<'_>,
+) -> Result<Attached, String> {
     let loaded_before = is_loaded(programs, way);
     load(programs, way, kernel).map_err(Refusal::into_text)?;
     // A way that is switched is loaded now, so that a refusal shows at start.
     if name == SYSCALL {
-        return Ok(());
+        return Ok(Attached { how: way.describe(), without: Vec::new() });
     }
     let attached = attach_loaded(programs, way).map_err(|error| sentence(&error));
     if attached.is_err() && !loaded_before {
         unload(programs, way);
     }
-    attached
+    attached.map(|()| Attached { how: way.describe(), without: Vec::new() })
 }
 
 fn load(programs: &mut Ebpf, way: Way, kernel: &Kernel<'_>) -> Result<(), Refusal> {

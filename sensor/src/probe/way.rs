@@ -148,19 +148,23 @@ impl Way {
     }
 }
 
-/// Joins names; ways of one kind that follow each other name their kind once.
 fn describe_all(ways: &[Way]) -> String {
+    let names: Vec<String> = ways.iter().map(Way::describe).collect();
+    join(&names)
+}
+
+/// Joins names of ways; those of one kind that follow each other name their kind once.
+pub(super) fn join(names: &[String]) -> String {
     let mut text = String::new();
-    let mut last = String::new();
-    for way in ways {
-        let name = way.describe();
-        let (kind, target) = name.rsplit_once(' ').unwrap_or(("", &name));
+    let mut last = "";
+    for name in names {
+        let (kind, target) = name.rsplit_once(' ').unwrap_or(("", name));
         match (text.is_empty(), kind == last) {
-            (true, _) => text.push_str(&name),
+            (true, _) => text.push_str(name),
             (false, true) => text.extend([", ", target]),
-            (false, false) => text.extend([" and ", &name]),
+            (false, false) => text.extend([" and ", name]),
         }
-        kind.clone_into(&mut last);
+        last = kind;
     }
     text
 }

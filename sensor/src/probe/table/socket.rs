@@ -51,6 +51,22 @@ pub(super) const HOOKS: &[Hook] = &[
                     Way::Fexit { program: "sent_page_fexit", function: "inet_sendpage" },
                 ]),
             ]),
+            Way::All(&[
+                Way::Kprobe { program: "datagram_received", function: "skb_consume_udp" },
+                Way::Kprobe { program: "stream_received", function: "tcp_cleanup_rbuf" },
+                Way::Kprobe { program: "send_begins", function: "inet_sendmsg" },
+                Way::Kretprobe { program: "send_ends", function: "inet_sendmsg" },
+                Way::Most(&[
+                    Way::All(&[
+                        Way::Kprobe { program: "send_begins", function: "inet6_sendmsg" },
+                        Way::Kretprobe { program: "send_ends", function: "inet6_sendmsg" },
+                    ]),
+                    Way::All(&[
+                        Way::Kprobe { program: "send_begins", function: "inet_sendpage" },
+                        Way::Kretprobe { program: "send_ends", function: "inet_sendpage" },
+                    ]),
+                ]),
+            ]),
         ],
         unneeded: always_needed,
     },
