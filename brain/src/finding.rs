@@ -116,6 +116,12 @@ pub enum EvidenceKind {
     Connection,
     /// A use of privilege.
     Privilege,
+    /// A watched file.
+    File,
+    /// A DNS message.
+    Dns,
+    /// A line about a log-in.
+    Login,
 }
 
 impl EvidenceKind {
@@ -126,6 +132,9 @@ impl EvidenceKind {
             Self::Flow => "flow",
             Self::Connection => "connection",
             Self::Privilege => "privilege",
+            Self::File => "file",
+            Self::Dns => "dns",
+            Self::Login => "login",
         }
     }
 }

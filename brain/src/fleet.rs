@@ -49,6 +49,19 @@ pub struct Hook {
     pub reason: Option<String>,
 }
 
+/// How full a kernel map is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapFill {
+    /// Its name.
+    pub name: String,
+    /// Entries in use; for a ring, bytes.
+    pub used: u64,
+    /// Entries that there is room for; for a ring, bytes.
+    pub capacity: u64,
+    /// Kernel memory that it takes.
+    pub bytes: u64,
+}
+
 /// Sensor's own account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
@@ -62,6 +75,12 @@ pub struct Coverage {
     pub cpu_percent: f64,
     /// Resident memory.
     pub memory_bytes: u64,
+    /// The kernel maps, as of the last report.
+    #[serde(default)]
+    pub maps: Vec<MapFill>,
+    /// When an act that the sensor performs on purpose was last seen through the whole path.
+    #[serde(default)]
+    pub canary_ns: u64,
     /// When it was reported.
     pub updated_ns: u64,
     lost_ns: u64,
@@ -332,6 +351,15 @@ fn take_report(
     coverage.cpu_percent = report.cpu_ns as f64 * 100.0 / span_ns as f64;
     coverage.drain_lag_ns = report.drain_lag_ns;
     coverage.memory_bytes = report.memory_bytes;
+    coverage.canary_ns = report.canary_ns;
+    coverage.maps = (report.maps.iter())
+        .map(|m| MapFill {
+            name: shown(m.name),
+            used: m.used,
+            capacity: m.capacity,
+            bytes: m.bytes,
+        })
+        .collect();
     coverage.updated_ns = received_ns;
 }
 

@@ -363,3 +363,6 @@ pub fn address_bits(address: IpAddr) -> u128 {
         IpAddr::V6(v6) => u128::from(v6),
     }
 }
+
+#[cfg(test)]
+mod tests;

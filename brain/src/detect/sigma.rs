@@ -1,10 +1,10 @@
-//! Sigma rules over program executions.
+//! Sigma rules over executions, files, connections, name queries and log-ins.
 //!
-//! **What.** A rule in the Sigma language (specification 2.1.0) of category `process_creation`
-//! matches the executable, the command line, the parent or the user of a program that was just
-//! executed.
+//! **What.** A rule in the Sigma language (specification 2.1.0) matches what its log source names:
+//! a program that was just executed, a file that was written, a connection that was opened, a name
+//! that was asked for, or a line about a log-in.
 //!
-//! **Evidence.** The execution, with its command line and the rule's own words.
+//! **Evidence.** The event, with its process and the rule's own words.
 //!
 //! **False positives.** As good as the rule; each names its own. A rule can be switched off by its
 //! id in the settings. Arguments that the sensor had to cut make a finding's exactness `gap`.
@@ -13,13 +13,15 @@
 //! become one Aho-Corasick automaton (Aho, Corasick, 1975), everything else a prefix, suffix or
 //! bounded regular expression. What this engine does not support is refused by line, never skipped:
 //! a rule that silently means something else is worse than one that is missing. Only rules for
-//! Linux, or for no product, of category `process_creation` are taken, and only executions are
-//! shown to them.
+//! Linux, or for no product, of the log sources in [`field::Log`] are taken, and each is shown the
+//! events of its own.
 
 use std::sync::Arc;
 
 use super::{Detector, Reporter};
-use crate::finding::{Actor, ActorKind, Evidence, EvidenceKind, Exactness, Severity, Signal};
+use crate::finding::{
+    Actor, ActorKind, Evidence, EvidenceKind, Exactness, Severity, Signal, Value,
+};
 use crate::policy::{self, Active};
 use crate::record::{Event, EventKind, Process};
 use crate::text;
@@ -65,11 +67,10 @@ impl Detector for Sigma {
     }
 
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
-        let (EventKind::Exec(_), Some(process)) = (&event.kind, &event.process) else { return };
-        let fields = Fields::of(process);
-        for (rule, reporter) in &self.rules {
-            if rule.matches(&fields) {
-                out.push(signal(rule, reporter, event, process));
+        let mut fields = None;
+        for (rule, reporter) in self.rules.iter().filter(|(rule, _)| rule.log.has(event)) {
+            if rule.matches(fields.get_or_insert_with(|| Fields::of(event))) {
+                out.push(signal(rule, reporter, event));
             }
         }
     }
@@ -77,29 +78,78 @@ impl Detector for Sigma {
     fn on_tick(&mut self, _now_ns: u64, _out: &mut Vec<Signal>) {}
 }
 
-fn signal(rule: &Rule, reporter: &Reporter, event: &Event, process: &Arc<Process>) -> Signal {
-    let subject = format!("{}|{}", rule.policy.id, process.executable());
+fn signal(rule: &Rule, reporter: &Reporter, event: &Event) -> Signal {
+    let process = event.process.as_ref();
+    let (kind, summary, mut fields) = evidence(event);
+    let actor = process.map(|process| process.executable());
+    // Lines about log-ins have no process: one finding for each peer or user.
+    let who = match &event.kind {
+        EventKind::Login(login) if login.remote_name.is_empty() => text::visible(&login.user),
+        EventKind::Login(login) => text::visible(&login.remote_name),
+        _ => actor.clone().unwrap_or_default(),
+    };
+    let subject = format!("{}|{who}", rule.policy.id);
     let severity = rule.severity.value();
-    let mut signal = reporter.signal(&event.host, event.time_ns, Some(process), severity, &subject);
+    let mut signal = reporter.signal(&event.host, event.time_ns, process, severity, &subject);
     signal.severity = Severity::new(severity);
     let host = text::visible_str(&event.host.name);
-    signal.title = format!("{}: {} on {host}", rule.title, process.name());
-    let command = text::visible_cut(&process.command_line_bytes(), COMMAND_SHOWN);
-    signal.evidence.push(Evidence {
-        time_ns: event.time_ns,
-        kind: EvidenceKind::Exec,
-        summary: format!("{} was executed as: {command}", process.executable()),
-        fields: vec![
-            ("rule", rule.title.clone().into()),
-            ("executable", process.executable().into()),
-            ("command_line", process.command_line().into()),
-            ("pid", u64::from(process.key.pid).into()),
-        ],
-        slot: None,
-    });
-    signal.actors.push(Actor { kind: ActorKind::Process, value: process.executable() });
-    if process.has(ARGS_TRUNCATED | ARGS_UNKNOWN) {
+    signal.title = match process {
+        Some(process) => format!("{}: {} on {host}", rule.title, process.name()),
+        None => format!("{} on {host}", rule.title),
+    };
+    fields.insert(0, ("rule", rule.title.clone().into()));
+    let time_ns = event.time_ns;
+    signal.evidence.push(Evidence { time_ns, kind, summary, fields, slot: None });
+    signal.actors.extend(actor.map(|value| Actor { kind: ActorKind::Process, value }));
+    if process.is_some_and(|process| process.has(ARGS_TRUNCATED | ARGS_UNKNOWN)) {
         signal.exactness = Exactness::Gap;
     }
     signal
+}
+
+/// Returns what an event says, in one sentence and in fields.
+fn evidence(event: &Event) -> (EvidenceKind, String, Vec<(&'static str, Value)>) {
+    let by = |process: &Arc<Process>| process.executable();
+    let by = event.process.as_ref().map_or_else(|| "an unknown process".to_owned(), by);
+    match &event.kind {
+        EventKind::File(file) => {
+            let path =
+                text::visible(if file.target.is_empty() { &file.path } else { &file.target });
+            (EvidenceKind::File, format!("{by} wrote {path}"), vec![("path", path.into())])
+        }
+        EventKind::Connection(c) => {
+            let (local, remote) = (c.local.to_string(), c.remote.to_string());
+            let summary = format!("{by} has a connection {local} - {remote}");
+            let fields = vec![("local", local.into()), ("remote", remote.into())];
+            (EvidenceKind::Connection, summary, fields)
+        }
+        EventKind::Dns(dns) => {
+            let name = text::visible(&dns.name);
+            (EvidenceKind::Dns, format!("{by} asked for {name}"), vec![("name", name.into())])
+        }
+        EventKind::Login(login) => {
+            let message = text::visible_cut(&login.message, COMMAND_SHOWN);
+            let service = text::visible(&login.service);
+            let fields = vec![
+                ("user", text::visible(&login.user).into()),
+                ("remote", text::visible(&login.remote_name).into()),
+                ("message", message.clone().into()),
+            ];
+            (EvidenceKind::Login, format!("{service} logged: {message}"), fields)
+        }
+        _ => executed(event, by),
+    }
+}
+
+fn executed(event: &Event, by: String) -> (EvidenceKind, String, Vec<(&'static str, Value)>) {
+    let Some(process) = &event.process else {
+        return (EvidenceKind::Exec, by, Vec::new());
+    };
+    let command = text::visible_cut(&process.command_line_bytes(), COMMAND_SHOWN);
+    let fields = vec![
+        ("executable", process.executable().into()),
+        ("command_line", process.command_line().into()),
+        ("pid", u64::from(process.key.pid).into()),
+    ];
+    (EvidenceKind::Exec, format!("{by} was executed as: {command}"), fields)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::condition::Condition;
-use super::field::Fields;
+use super::field::{Fields, Log};
 use super::selection::Selection;
 use crate::finding::{Kind, PolicyRef, Severity, Technique, tactic_of_tag, technique};
 use crate::policy::Problem;
@@ -40,6 +40,8 @@ pub struct Rule {
     pub kind: Arc<Kind>,
     /// Where it comes from.
     pub policy: Arc<PolicyRef>,
+    /// Which events it looks at.
+    pub(super) log: Log,
     selections: Vec<Selection>,
     condition: Condition,
 }
@@ -57,9 +59,9 @@ impl Rule {
                 return Err(reader.problem(&[key], why));
             }
         }
-        reader.check_logsource()?;
+        let log = reader.log()?;
         let title = text::visible_cut(reader.required("title")?.as_bytes(), TITLE_MAX);
-        let (selections, condition) = reader.detection()?;
+        let (selections, condition) = reader.detection(log)?;
         let author = reader.optional("author")?.map(text::visible_str);
         let id = reader.optional("id")?.map_or_else(|| title.clone(), text::visible_str);
         let (severity, kind) = (reader.severity()?, reader.kind(&title)?);
@@ -69,12 +71,13 @@ impl Rule {
             severity,
             kind,
             policy: policy(id, author),
+            log,
             selections,
             condition,
         }))
     }
 
-    /// Returns whether the rule matches an execution.
+    /// Returns whether the rule matches an event of its log.
     pub(super) fn matches(&self, fields: &Fields<'_>) -> bool {
         self.condition.holds(&mut |index| self.selections[index].matches(fields))
     }
@@ -104,7 +107,7 @@ impl<'a> Reader<'a> {
         self.optional(key)?.ok_or_else(|| self.problem(&[], format!("`{key}` is missing")))
     }
 
-    fn check_logsource(&self) -> Result<(), Problem> {
+    fn log(&self) -> Result<Log, Problem> {
         let Some(source) = self.node.get("logsource") else {
             return Err(self.problem(&[], "`logsource` is missing"));
         };
@@ -115,21 +118,17 @@ impl<'a> Reader<'a> {
             let message = format!("rules for `{product}` have nothing to match here");
             return Err(self.problem(&["logsource", "product"], message));
         }
-        if source.get("service").is_some() {
-            let message = "rules for a service's log are not supported; there is no such log here";
-            return Err(self.problem(&["logsource", "service"], message));
-        }
-        match get("category") {
-            Some("process_creation") => Ok(()),
-            Some(other) => {
-                let message = format!("category `{other}` is not supported; process_creation is");
-                Err(self.problem(&["logsource", "category"], message))
-            }
-            None => Err(self.problem(&["logsource"], "`category: process_creation` is missing")),
-        }
+        let (category, service) = (get("category"), get("service"));
+        let key = match (category, service) {
+            (Some(_), None) => Some("category"),
+            (_, Some(_)) => Some("service"),
+            (None, None) => None,
+        };
+        let path: Vec<&str> = ["logsource"].into_iter().chain(key).collect();
+        Log::parse(category, service).map_err(|message| self.problem(&path, message))
     }
 
-    fn detection(&self) -> Result<(Vec<Selection>, Condition), Problem> {
+    fn detection(&self, log: Log) -> Result<(Vec<Selection>, Condition), Problem> {
         let Some(detection) = self.node.get("detection").and_then(Node::as_map) else {
             return Err(self.problem(&["detection"], "`detection` is missing or not a map"));
         };
@@ -139,7 +138,7 @@ impl<'a> Reader<'a> {
                 let message = "`timeframe` belongs to correlations, which are not supported yet";
                 return Err(self.problem(&["detection", name], message));
             }
-            let selection = Selection::compile(node).map_err(|refused| {
+            let selection = Selection::compile(node, log).map_err(|refused| {
                 let path = ["detection", name].into_iter();
                 let path: Vec<&str> = path.chain(refused.path.iter().map(String::as_str)).collect();
                 self.problem(&path, refused.message)
@@ -268,7 +267,7 @@ fn is_type_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::detect::scenario;
-    use crate::record::{Process, events};
+    use crate::record::{Event, EventKind, events};
 
     const HEAD: &str = "title: A title, shown\nid: r1\nlevel: high\ntags:\n    \
         - attack.stealth\n    - attack.t1070.003\n\
@@ -281,14 +280,14 @@ mod tests {
         Rule::compile(&format!("{HEAD}{rest}"), policy)
     }
 
-    fn process(exe: &str, command: &str) -> Arc<Process> {
+    fn executed(exe: &str, command: &str) -> Event {
         let batch = scenario::exec_batch(exe, command);
-        events(&batch, &scenario::host("h")).remove(0).process.unwrap()
+        events(&batch, &scenario::host("h")).remove(0)
     }
 
     fn matches(detection: &str, exe: &str, command: &str) -> bool {
         let rule = compile(&format!("detection:\n{detection}")).unwrap();
-        rule.matches(&Fields::of(&process(exe, command)))
+        rule.matches(&Fields::of(&executed(exe, command)))
     }
 
     #[test]
@@ -323,7 +322,7 @@ mod tests {
         for (rest, line, part) in [
             ("detection:\n    k:\n        - word\n    condition: k\n", 11, "keywords"),
             (
-                "detection:\n    a:\n        CurrentDirectory: /tmp\n    condition: a\n",
+                "detection:\n    a:\n        IntegrityLevel: high\n    condition: a\n",
                 12,
                 "not collected",
             ),
@@ -354,6 +353,60 @@ mod tests {
         let windows = HEAD.replace("linux", "windows");
         let policy = |_, _| unreachable!("a refused rule needs no reference");
         assert!(Rule::compile(&windows, policy).unwrap_err().message.contains("windows"));
+    }
+
+    #[test]
+    fn a_rule_sees_only_its_own_log() {
+        use wire::record::{Dns, File, Login, file_action, login_action};
+        let mut batch = scenario::exec_batch("/bin/x", "x");
+        let mut strings = wire::text::StringTableBuilder::default();
+        let mut text = |s: &str| strings.add(s.as_bytes()).unwrap();
+        batch.processes[0] = wire::record::Process {
+            exe: text("/bin/x"),
+            cwd: text("/tmp"),
+            session: 8,
+            sha256: text("\u{1}\u{2}"),
+            ..batch.processes[0].clone()
+        };
+        let process = wire::record::ProcessRef(1);
+        let action = file_action::RENAME;
+        let (path, target) = (text("/tmp/x"), text("/etc/cron.d/x"));
+        batch.files.push(File { process, action, path, target, ..File::default() });
+        batch.dns.push(Dns { process, name: text("evil.example"), ..Dns::default() });
+        let action = login_action::FAILED;
+        let (service, message) = (text("sshd"), text("Corrupted MAC on input"));
+        batch.logins.push(Login { action, service, message, ..Login::default() });
+        batch.strings = strings.finish();
+        let events = events(&batch, &scenario::host("h"));
+        for (source, detection, wanted) in [
+            ("category: file_event", "a:\n        TargetFilename|startswith: /etc/cron.d/", "file"),
+            ("category: dns_query", "a:\n        QueryName|endswith: .example", "dns"),
+            ("service: sshd", "a:\n        - corrupted mac\n        - other", "login"),
+            ("service: auth", "a:\n        Message|contains: MAC", "login"),
+            ("service: sudo", "a:\n        - corrupted mac", ""),
+            ("category: process_creation", "a:\n        CurrentDirectory: /tmp", "exec"),
+            ("category: process_creation", "a:\n        Hashes|contains: SHA256=0102", "exec"),
+            ("category: process_creation", "a:\n        LogonId: 7", "exec"),
+        ] {
+            let text = HEAD.replace("category: process_creation", source)
+                + &format!("detection:\n    {detection}\n    condition: a\n");
+            let policy = |id, author| {
+                let file = "sigma/r.yml".into();
+                Arc::new(PolicyRef { id, file, revision: String::new(), author })
+            };
+            let rule = Rule::compile(&text, policy).unwrap();
+            let seen = events.iter().filter(|event| rule.log.has(event));
+            let matched: Vec<&str> = (seen.filter(|event| rule.matches(&Fields::of(event))))
+                .map(|event| match event.kind {
+                    EventKind::Exec(_) => "exec",
+                    EventKind::File(_) => "file",
+                    EventKind::Dns(_) => "dns",
+                    EventKind::Login(_) => "login",
+                    _ => "another",
+                })
+                .collect();
+            assert_eq!(matched.join(","), wanted, "{source} {detection}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A rule's selections: which values of which fields belong together.
 
-use super::field::{Field, Fields};
+use super::field::{Field, Fields, Log};
 use super::pattern::{self, Pattern, Place};
 use crate::policy::node::Node;
 
@@ -33,13 +33,20 @@ impl Refused {
 }
 
 impl Selection {
-    pub(super) fn compile(node: &Node) -> Result<Self, Refused> {
+    pub(super) fn compile(node: &Node, log: Log) -> Result<Self, Refused> {
+        let has_lines = Field::parse("Message", log).is_ok();
         let alternatives = match node {
-            Node::Map(_) => vec![items(node)?],
+            Node::Map(_) => vec![items(node, log)?],
             Node::List(list) if list.is_empty() => {
                 return Err(Refused::new(&[], "the selection is empty"));
             }
-            Node::List(list) => list.iter().map(items).collect::<Result<_, _>>()?,
+            Node::List(list) if has_lines && list.iter().all(|node| node.as_map().is_none()) => {
+                let item = item("Message|contains", node, log);
+                vec![vec![item.map_err(|message| Refused::new(&[], message))?]]
+            }
+            Node::List(list) => {
+                list.iter().map(|node| items(node, log)).collect::<Result<_, _>>()?
+            }
             _ => return Err(keywords()),
         };
         Ok(Self(alternatives))
@@ -64,18 +71,18 @@ impl Item {
 fn keywords() -> Refused {
     Refused::new(
         &[],
-        "keywords (text without a field) search whole log lines, which an execution is not; \
-         write `CommandLine|contains:` instead",
+        "keywords (text without a field) search whole log lines, which this log has not; name a \
+         field, such as `CommandLine|contains:`",
     )
 }
 
-fn items(node: &Node) -> Result<Vec<Item>, Refused> {
+fn items(node: &Node, log: Log) -> Result<Vec<Item>, Refused> {
     let Some(entries) = node.as_map() else { return Err(keywords()) };
     if entries.is_empty() {
         return Err(Refused::new(&[], "the selection is empty"));
     }
     (entries.iter())
-        .map(|(key, value)| item(key, value).map_err(|message| Refused::new(&[key], message)))
+        .map(|(key, value)| item(key, value, log).map_err(|message| Refused::new(&[key], message)))
         .collect()
 }
 
@@ -165,9 +172,9 @@ impl Modifiers {
     }
 }
 
-fn item(key: &str, value: &Node) -> Result<Item, String> {
+fn item(key: &str, value: &Node, log: Log) -> Result<Item, String> {
     let mut parts = key.split('|');
-    let field = Field::parse(parts.next().unwrap_or(""))?;
+    let field = Field::parse(parts.next().unwrap_or(""), log)?;
     let modifiers = Modifiers::parse(parts)?;
     let single = std::slice::from_ref(value);
     let values = value.as_list().unwrap_or(single);

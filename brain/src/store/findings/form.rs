@@ -149,8 +149,15 @@ const EXACTNESS: [Exactness; 4] =
 const COVERAGE: [CoverageState; 3] =
     [CoverageState::Complete, CoverageState::Partial, CoverageState::Unknown];
 const ACTORS: [ActorKind; 3] = [ActorKind::Address, ActorKind::Process, ActorKind::User];
-const EVIDENCE: [EvidenceKind; 4] =
-    [EvidenceKind::Exec, EvidenceKind::Flow, EvidenceKind::Connection, EvidenceKind::Privilege];
+const EVIDENCE: [EvidenceKind; 7] = [
+    EvidenceKind::Exec,
+    EvidenceKind::Flow,
+    EvidenceKind::Connection,
+    EvidenceKind::Privilege,
+    EvidenceKind::File,
+    EvidenceKind::Dns,
+    EvidenceKind::Login,
+];
 
 fn named<T: Copy>(all: &[T], name: &str, name_of: impl Fn(T) -> &'static str) -> Option<T> {
     all.iter().copied().find(|one| name_of(*one) == name)
