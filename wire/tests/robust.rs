@@ -5,8 +5,11 @@ use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, FrameError, HEADER_LEN, Header};
 use wire::control::{Ack, Control};
 use wire::limits;
-use wire::record::{Exit, Process, ProcessRef};
-use wire::text::StringTableBuilder;
+use wire::record::{
+    Dns, DnsAnswer, Exit, File, Inventory, Login, Memory, Privilege, Process, ProcessRef, Sweep,
+    Syscalls, Tls, Uring, Use,
+};
+use wire::text::{StrId, StringTableBuilder};
 
 fn sample() -> Batch {
     let position = Position { epoch: 1_700_000_000_000_000_000, lane: Lane::Security, seq: 7 };
@@ -20,6 +23,25 @@ fn sample() -> Batch {
     batch
 }
 
+/// A batch with one of each record that names a string or a process.
+fn full() -> Batch {
+    let mut batch = sample();
+    let (process, id) = (ProcessRef(1), StrId(1));
+    batch.privileges.push(Privilege { process, target: process, name: id, ..Default::default() });
+    batch.memory.push(Memory { process, target: process, name: id, ..Default::default() });
+    batch.files.push(File { process, path: id, target: id, ..Default::default() });
+    let answers = vec![DnsAnswer { kind: 1, ttl: 2, data: id }];
+    batch.dns.push(Dns { process, name: id, answers, ..Default::default() });
+    batch.tls.push(Tls { process, server_name: id, ja4: id, ..Default::default() });
+    batch.sweeps.push(Sweep { process, addresses: id, ports: id, ..Default::default() });
+    batch.uses.push(Use { process, ..Default::default() });
+    batch.urings.push(Uring { process, opcode: 255, ..Default::default() });
+    batch.logins.push(Login { process, user: id, message: id, ..Default::default() });
+    batch.inventory.push(Inventory { name: id, detail: id, ..Default::default() });
+    batch.syscalls.push(Syscalls { process, latency: vec![1; 64], ..Default::default() });
+    batch
+}
+
 fn parse(frame: &[u8]) -> Result<Batch, FrameError> {
     codec::decode_batch_frame(frame)
 }
@@ -28,6 +50,66 @@ fn parse(frame: &[u8]) -> Result<Batch, FrameError> {
 fn a_batch_survives_the_round_trip() {
     let batch = sample();
     assert_eq!(parse(&codec::encode_batch(&batch).unwrap()).unwrap(), batch);
+}
+
+#[test]
+fn every_kind_of_record_survives_the_round_trip() {
+    let batch = full();
+    assert_eq!(parse(&codec::encode_batch(&batch).unwrap()).unwrap(), batch);
+}
+
+/// A batch after a change, as a sensor that does not check itself would send it.
+fn bent(bend: impl FnOnce(&mut Batch)) -> Result<Batch, FrameError> {
+    let mut batch = full();
+    bend(&mut batch);
+    parse(&codec::encode_batch(&batch).unwrap())
+}
+
+#[test]
+fn an_index_that_leads_nowhere_is_refused_in_every_record() {
+    let (string, process) = (StrId(3), ProcessRef(2));
+    let bends: [fn(&mut Batch, StrId); 13] = [
+        |b, s| b.processes[0].sha256 = s,
+        |b, s| b.privileges[0].type_name = s,
+        |b, s| b.memory[0].name = s,
+        |b, s| b.files[0].target = s,
+        |b, s| b.dns[0].name = s,
+        |b, s| b.dns[0].answers[0].data = s,
+        |b, s| b.tls[0].alpn = s,
+        |b, s| b.sweeps[0].ports = s,
+        |b, s| b.logins[0].user = s,
+        |b, s| b.logins[0].detail = s,
+        |b, s| b.logins[0].message = s,
+        |b, s| b.inventory[0].name = s,
+        |b, s| b.inventory[0].detail = s,
+    ];
+    for (at, bend) in bends.into_iter().enumerate() {
+        assert!(bent(|batch| bend(batch, string)).is_err(), "string {at}");
+    }
+    let bends: [fn(&mut Batch, ProcessRef); 11] = [
+        |b, p| b.privileges[0].process = p,
+        |b, p| b.privileges[0].target = p,
+        |b, p| b.memory[0].target = p,
+        |b, p| b.files[0].process = p,
+        |b, p| b.dns[0].process = p,
+        |b, p| b.tls[0].process = p,
+        |b, p| b.sweeps[0].process = p,
+        |b, p| b.uses[0].process = p,
+        |b, p| b.urings[0].process = p,
+        |b, p| b.logins[0].process = p,
+        |b, p| b.syscalls[0].process = p,
+    ];
+    for (at, bend) in bends.into_iter().enumerate() {
+        assert!(bent(|batch| bend(batch, process)).is_err(), "process {at}");
+    }
+}
+
+#[test]
+fn lists_inside_records_have_their_limits() {
+    let answer = DnsAnswer { kind: 1, ttl: 2, data: StrId(1) };
+    assert!(bent(|b| b.dns[0].answers = vec![answer.clone(); limits::ANSWERS_MAX]).is_ok());
+    assert!(bent(|b| b.dns[0].answers = vec![answer.clone(); limits::ANSWERS_MAX + 1]).is_err());
+    assert!(bent(|b| b.syscalls[0].latency = vec![0; limits::LATENCY_MAX + 1]).is_err());
 }
 
 #[test]
@@ -107,7 +189,7 @@ proptest! {
 
     #[test]
     fn any_bent_body_is_safe(at in any::<prop::sample::Index>(), value in any::<u8>()) {
-        let frame = codec::encode_batch(&sample()).unwrap();
+        let frame = codec::encode_batch(&full()).unwrap();
         let mut full = zstd::bulk::decompress(&frame[HEADER_LEN..], limits::BODY_MAX).unwrap();
         let at = at.index(full.len());
         full[at] = value;
