@@ -7,6 +7,7 @@
 use libtest_mimic::Trial;
 
 pub mod load;
+pub mod logins;
 pub mod memory;
 pub mod namespaces;
 pub mod packets;
@@ -29,6 +30,7 @@ mod watch;
 pub fn trials() -> Vec<Trial> {
     let modules = [
         load::trials(),
+        logins::trials(),
         packets::trials(),
         records::trials(),
         namespaces::trials(),
