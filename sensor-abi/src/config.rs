@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::flow;
+
 /// What the programs watch, and where the running kernel keeps the fields they read.
 ///
 /// Offsets are in bytes and come from the kernel's BTF. [`Offsets::UNKNOWN`] marks a field that
@@ -9,6 +11,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Config {
+    /// How packets are counted.
+    pub flows: flow::Settings,
     /// Id of the cgroup v2 directory that limits process signals, a `u64`; 0 watches every task.
     /// As bytes, so that there is no padding behind an odd number of offsets.
     pub scope_cgroup_id: [u8; 8],
@@ -274,7 +278,7 @@ impl Offsets {
 }
 
 const _: () = {
-    let whole = 24 + 16 * VARIABLES_MAX + size_of::<Offsets>();
+    let whole = 40 + 16 * VARIABLES_MAX + size_of::<Offsets>();
     assert!(size_of::<Config>() == whole.next_multiple_of(8));
 };
 

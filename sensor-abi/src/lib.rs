@@ -6,7 +6,7 @@
 //! arrival. Padding is a compile error (zerocopy), sizes are asserted. Both sides ship in one
 //! binary, so there is no version here; the versioned border is the crate `wire`.
 //!
-//! Reading order: [`config`], [`fault`], [`flow`], [`loss`], [`record`], [`seen`],
+//! Reading order: [`config`], [`fault`], [`flow`], [`sketch`], [`loss`], [`record`], [`seen`],
 //! [`syscall`], [`usage`], [`parse`].
 
 #![cfg_attr(not(test), no_std)]
@@ -21,5 +21,6 @@ pub mod loss;
 pub mod parse;
 pub mod record;
 pub mod seen;
+pub mod sketch;
 pub mod syscall;
 pub mod usage;

@@ -1,89 +1,140 @@
-//! Packets and bytes per flow: XDP on arrival, tc on departure. The packet always goes on.
+//! Packets and bytes per flow: XDP or tc on arrival, tc on departure. The packet always goes on.
+//!
+//! What a program adds up is what the interface adds up, so there are variants: a driver that
+//! counts an aggregate (GSO, GRO) as the packets on the wire gets a `_wire` program, all others,
+//! virtual ones first of all, count a buffer as one packet; an interface without a link layer gets
+//! an `_ip` program. Which one fits is decided when it is attached, not per packet.
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_NOEXIST, TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    helpers::{bpf_ktime_get_boot_ns, generated::bpf_xdp_get_buff_len},
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, generated::bpf_xdp_get_buff_len},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
+use aya_log_ebpf::debug;
 use sensor_abi::{
     fault::Fault,
-    flow::{FlowKey, FlowStats, coarse},
+    flow::{FlowKey, FlowStats},
     loss::Loss,
     parse::{
-        cursor::{OFFSET_MAX, Packet},
-        headers::{Headers, Problem, Way},
+        cursor::Packet,
+        headers::{Headers, Problem, Reading, Way},
     },
     seen::Signal,
 };
-use sensor_ebpf::tally;
+use sensor_ebpf::tally::{self, Sample};
 
 use crate::{
     fault,
-    kernel::bounded,
-    maps::{FLOWS_COARSE, FLOWS_EVEN, FLOWS_ODD, GENERATION},
+    kernel::setting,
+    maps::{FLOWS_EVEN, FLOWS_ODD, GENERATION},
 };
+
+mod begin;
+mod packet;
+mod sweep;
 
 /// Counts a packet that arrived. Takes packets in fragments, so that a large MTU keeps native XDP.
 #[xdp(frags)]
 pub fn flow_ingress(ctx: XdpContext) -> u32 {
+    let packet = packet::Arrived(&ctx);
     let mut headers = Headers::default();
-    headers.read_ethernet(&Arrived(&ctx), ctx.ingress_ifindex() as u32, Way::Ingress);
+    headers.read_ethernet(&packet, reading(ctx.ingress_ifindex() as u32, Way::Ingress));
     // SAFETY: the helper takes the program's own context.
     let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
-    count(&ctx, &headers, Way::Ingress, bytes);
+    count(&packet, &headers, Way::Ingress, 1, bytes);
     XDP_PASS
 }
 
 /// Counts a packet that leaves, and lets other classifiers decide about it.
 #[classifier]
 pub fn flow_egress(ctx: TcContext) -> i32 {
+    at_tc::<{ Layer::ETHERNET }, false>(&ctx, Way::Egress)
+}
+
+/// As [`flow_egress`], where the driver counts the segments of an aggregate.
+#[classifier]
+pub fn flow_egress_wire(ctx: TcContext) -> i32 {
+    at_tc::<{ Layer::ETHERNET }, true>(&ctx, Way::Egress)
+}
+
+/// As [`flow_egress`], on an interface without a link layer.
+#[classifier]
+pub fn flow_egress_ip(ctx: TcContext) -> i32 {
+    at_tc::<{ Layer::IP }, false>(&ctx, Way::Egress)
+}
+
+/// Counts a packet that arrived, where XDP is busy or the driver has none.
+#[classifier]
+pub fn flow_arrival(ctx: TcContext) -> i32 {
+    at_tc::<{ Layer::ETHERNET }, false>(&ctx, Way::Ingress)
+}
+
+/// As [`flow_arrival`], where the driver counted before the packets were joined.
+#[classifier]
+pub fn flow_arrival_wire(ctx: TcContext) -> i32 {
+    at_tc::<{ Layer::ETHERNET }, true>(&ctx, Way::Ingress)
+}
+
+/// As [`flow_arrival`], on an interface without a link layer.
+#[classifier]
+pub fn flow_arrival_ip(ctx: TcContext) -> i32 {
+    at_tc::<{ Layer::IP }, false>(&ctx, Way::Ingress)
+}
+
+/// What a packet starts with.
+struct Layer;
+
+impl Layer {
+    const ETHERNET: bool = true;
+    const IP: bool = false;
+}
+
+#[inline(always)]
+fn at_tc<const FRAMED: bool, const WIRE: bool>(ctx: &TcContext, way: Way) -> i32 {
+    let skb = ctx.skb.skb;
     // SAFETY: a field of the program's own context.
-    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    let reading = reading(unsafe { (*skb).ifindex }, way);
+    let packet = packet::Buffer(ctx);
     let mut headers = Headers::default();
-    headers.read_ethernet(&Left(&ctx), ifindex, Way::Egress);
-    headers.key.vlan = accelerated_vlan(&ctx).unwrap_or(headers.key.vlan);
-    count(&ctx, &headers, Way::Egress, u64::from(ctx.len()));
+    if FRAMED {
+        headers.read_ethernet(&packet, reading);
+    } else {
+        headers.read_ip(&packet, reading);
+    }
+    if let Some(id) = accelerated_vlan(ctx) {
+        headers.key.inner_vlan = headers.key.vlan;
+        headers.key.vlan = id;
+    }
+    let (packets, bytes) = if WIRE { on_wire(ctx, &headers, way) } else { (1, ctx.len().into()) };
+    count(&packet, &headers, way, packets, bytes);
     TC_ACT_UNSPEC
 }
 
-/// A packet at XDP: headers are in the linear part.
-struct Arrived<'a>(&'a XdpContext);
-
-impl Packet for Arrived<'_> {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        direct(self.0.data(), self.0.data_end(), offset)
-    }
-}
-
-/// A packet at tc: headers may be in fragments of the buffer, which only a helper reads.
-struct Left<'a>(&'a TcContext);
-
-impl Packet for Left<'_> {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if let Some(bytes) = direct(self.0.data(), self.0.data_end(), offset) {
-            return Some(bytes);
-        }
-        self.0.load::<[u8; N]>(bounded::<{ OFFSET_MAX - 1 }>(offset)).ok()
-    }
-}
-
-/// Reads inside the packet's linear part. The mask changes nothing: the parser keeps offsets below
-/// `OFFSET_MAX`; it shows the verifier that the sum cannot leave the packet's address range.
+/// Returns the packets and bytes that an aggregate has on the wire, each segment with its headers.
 #[inline(always)]
-fn direct<const N: usize>(data: usize, end: usize, offset: usize) -> Option<[u8; N]> {
-    let start = data + bounded::<{ OFFSET_MAX - 1 }>(offset);
-    if start + N > end {
-        return None;
+fn on_wire(ctx: &TcContext, headers: &Headers, way: Way) -> (u64, u64) {
+    let skb = ctx.skb.skb;
+    // SAFETY: fields of the program's own context.
+    let (segments, wire) = unsafe { (u64::from((*skb).gso_segs), u64::from((*skb).wire_len)) };
+    let bytes = u64::from(ctx.len());
+    match way {
+        _ if segments <= 1 => (1, bytes),
+        // The stack works it out before a packet leaves.
+        Way::Egress => (segments, wire.max(bytes)),
+        Way::Ingress => (segments, bytes + (segments - 1) * u64::from(headers.payload)),
     }
-    // SAFETY: the bytes lie between `data` and `end`, which the kernel vouches for.
-    Some(unsafe { *(start as *const [u8; N]) })
 }
 
-/// Returns the VLAN id of a tag that the device will insert, and that the packet thus lacks.
+#[inline(always)]
+fn reading(ifindex: u32, way: Way) -> Reading {
+    let tunnels: u32 = setting!(flows.tunnels);
+    Reading { ifindex, way, tunnels: tunnels == 1 }
+}
+
+/// Returns the VLAN id of a tag that the device inserts or has removed, and that the packet thus
+/// lacks.
 #[inline(always)]
 fn accelerated_vlan(ctx: &TcContext) -> Option<u16> {
     // SAFETY: fields of the program's own context.
@@ -91,43 +142,52 @@ fn accelerated_vlan(ctx: &TcContext) -> Option<u16> {
     (present != 0).then_some(tci as u16 & 0x0fff)
 }
 
+/// A packet and the context that it came with.
+trait Source: Packet + EbpfContext {}
+
+impl<T: Packet + EbpfContext> Source for T {}
+
+/// Adds a packet to its flow. One table lookup and no precise clock, as long as the flow is known.
 #[inline(always)]
-fn count<C: EbpfContext>(ctx: &C, headers: &Headers, way: Way, bytes: u64) {
-    let key = &headers.key;
-    fault::seen(Signal::Flow);
-    match headers.problem {
-        None => {}
-        Some(Problem::Truncated) => {
-            fault::count(Fault::PacketTruncated);
-            aya_log_ebpf::debug!(ctx, "truncated packet on interface {}", key.ifindex);
-        }
-        Some(Problem::NotIp) => fault::count(Fault::PacketNotIp),
+fn count<S: Source>(source: &S, headers: &Headers, way: Way, packets: u64, bytes: u64) {
+    if let Some(problem) = headers.problem {
+        note(source, headers, problem);
     }
-    let Some(stats) = exact(key).or_else(|| coarsely(key)) else {
-        fault::lost(Signal::Flow, Loss::TableFull);
-        return;
-    };
     // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
-    // SAFETY: this CPU's slot; both hooks run with softirqs off, so nothing else writes it now.
-    tally::packet(unsafe { &mut *stats }, way, bytes, now, headers.tcp);
+    let last_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let mut sample = Sample { packets, bytes, last_ns, tcp: headers.tcp };
+    let generation = GENERATION.get(0).copied().unwrap_or(0);
+    let stats = match table(generation, &headers.key) {
+        Some(stats) => stats,
+        None => {
+            let found = begin::stats(source, headers, way, generation & 1);
+            let Some(found) = found else {
+                fault::lost(Signal::Flow, Loss::TableFull);
+                return;
+            };
+            if found.shared {
+                sample.tcp = None;
+            }
+            found.stats
+        }
+    };
+    // SAFETY: this CPU's slot; all hooks run with softirqs off, so nothing else writes it now.
+    tally::packet(unsafe { &mut *stats }, way, sample, || unsafe { bpf_ktime_get_boot_ns() });
 }
 
 #[inline(always)]
-fn exact(key: &FlowKey) -> Option<*mut FlowStats> {
-    static NEW: FlowStats = FlowStats::ZERO;
-    let generation = GENERATION.get(0).copied().unwrap_or(0);
+fn table(generation: u32, key: &FlowKey) -> Option<*mut FlowStats> {
     let table = if generation & 1 == 0 { &FLOWS_EVEN } else { &FLOWS_ODD };
-    if let Some(stats) = table.get_ptr_mut(key) {
-        return Some(stats);
-    }
-    // Another CPU may have made the entry meanwhile; then this fails and the lookup finds it.
-    let _exists = table.insert(key, &NEW, u64::from(BPF_NOEXIST));
     table.get_ptr_mut(key)
 }
 
 #[inline(always)]
-fn coarsely(key: &FlowKey) -> Option<*mut FlowStats> {
-    fault::count(Fault::FlowTableFull);
-    FLOWS_COARSE.get_ptr_mut(coarse::slot(key.family, key.protocol))
+fn note<S: Source>(source: &S, headers: &Headers, problem: Problem) {
+    match problem {
+        Problem::Truncated => {
+            fault::count(Fault::PacketTruncated);
+            debug!(source, "truncated packet on interface {}", headers.key.ifindex);
+        }
+        Problem::NotIp => fault::count(Fault::PacketNotIp),
+    }
 }

@@ -12,10 +12,11 @@ use sensor_abi::{
     act::ActKey,
     call,
     fault::Fault,
-    flow::{FlowKey, FlowStats, coarse},
+    flow::{Fill, FlowKey, FlowStats, coarse},
     loss::Loss,
     record::{Header, privilege::Identity},
     seen::Signal,
+    sketch::{SweepKey, SweepStats},
     syscall::SyscallKey,
     usage::{USES_MAX, Use, UseKey},
 };
@@ -24,6 +25,12 @@ use crate::throttle;
 
 /// Flows that one drain interval may have before the rest is counted coarsely.
 const FLOWS_MAX: usize = 16_384;
+/// Pairs of addresses that one drain interval may have once flows are counted coarsely.
+const PAIRS_MAX: usize = 4_096;
+/// Pairs of prefixes, likewise.
+const PREFIXES_MAX: usize = 1_024;
+/// Sources of probes in one drain interval; the least recently seen are evicted.
+const SWEEPS_MAX: usize = 2_048;
 /// Pairs of process and system call in one drain interval.
 const SYSCALLS_MAX: usize = 8_192;
 /// Threads that send at the same time, which few do for long.
@@ -125,15 +132,37 @@ impl Scratch {
 #[btf_map]
 pub static GENERATION: Array<u32, 4> = Array::new();
 
-/// Exact flows, written while the generation is even. Full: [`FLOWS_COARSE`].
+/// Exact flows, written while the generation is even. Full: [`PAIRS_EVEN`].
 #[btf_map]
 pub static FLOWS_EVEN: PerCpuHashMap<FlowKey, FlowStats, FLOWS_MAX> = PerCpuHashMap::new();
 /// Exact flows, written while the generation is odd.
 #[btf_map]
 pub static FLOWS_ODD: PerCpuHashMap<FlowKey, FlowStats, FLOWS_MAX> = PerCpuHashMap::new();
-/// Packets that found no room, by family and protocol. Totals since load; never emptied.
+/// Flows without an entry of their own, by their addresses. Full: [`PREFIXES_EVEN`].
 #[btf_map]
-pub static FLOWS_COARSE: PerCpuArray<FlowStats, { coarse::SLOTS as usize }> = PerCpuArray::new();
+pub static PAIRS_EVEN: PerCpuHashMap<FlowKey, FlowStats, PAIRS_MAX> = PerCpuHashMap::new();
+/// Flows without an entry of their own, by their addresses, while the generation is odd.
+#[btf_map]
+pub static PAIRS_ODD: PerCpuHashMap<FlowKey, FlowStats, PAIRS_MAX> = PerCpuHashMap::new();
+/// Flows that found no room there either, by their prefixes. Full: [`FLOWS_COARSE`].
+#[btf_map]
+pub static PREFIXES_EVEN: PerCpuHashMap<FlowKey, FlowStats, PREFIXES_MAX> = PerCpuHashMap::new();
+/// Flows that found no room there either, by their prefixes, while the generation is odd.
+#[btf_map]
+pub static PREFIXES_ODD: PerCpuHashMap<FlowKey, FlowStats, PREFIXES_MAX> = PerCpuHashMap::new();
+/// Who probes what, written while the generation is even. Full: evicts, which the difference
+/// between [`Fill`] and what is read tells.
+#[btf_map]
+pub static SWEEPS_EVEN: LruHashMap<SweepKey, SweepStats, SWEEPS_MAX> = LruHashMap::new();
+/// Who probes what, written while the generation is odd.
+#[btf_map]
+pub static SWEEPS_ODD: LruHashMap<SweepKey, SweepStats, SWEEPS_MAX> = LruHashMap::new();
+/// Entries of the tables of each generation.
+#[btf_map]
+pub static FILL: Array<Fill, 2> = Array::new();
+/// Packets that found no room at all, by generation, family and protocol.
+#[btf_map]
+pub static FLOWS_COARSE: PerCpuArray<FlowStats, { 2 * coarse::SLOTS as usize }> = PerCpuArray::new();
 
 /// System calls, written while the generation is even. Full: counted as a fault.
 #[btf_map]

@@ -40,6 +40,14 @@ pub fn boot_ns() -> u64 {
     read(ClockId::CLOCK_BOOTTIME)
 }
 
+/// Returns by how much the time since boot is ahead of the monotonic clock: what was spent
+/// suspended.
+pub fn suspended_ns() -> u64 {
+    // Read first, so that the time between both calls is not taken for a suspension's part.
+    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    boot_ns().saturating_sub(monotonic)
+}
+
 /// Returns the processor time that this process has used, in nanoseconds.
 pub fn cpu_ns() -> u64 {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)

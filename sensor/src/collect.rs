@@ -133,6 +133,7 @@ impl Collector {
             self.used(ledger, on);
         }
         self.switch_counting(clock.boot_ns);
+        self.probes.follow_interfaces();
     }
 
     /// Reads the counters as well, and brings the ledger up to date.
@@ -144,6 +145,11 @@ impl Collector {
         for flow in self.drain.flows() {
             let observation = self.tracker.flow(&flow, ClockPair::now());
             ledger.borrow_mut().read(Signal::Flow, observation.events);
+            on(observation);
+        }
+        for sweep in self.drain.sweeps() {
+            let observation = self.tracker.sweep(&sweep, ClockPair::now());
+            ledger.borrow_mut().read(Signal::Sweep, observation.events);
             on(observation);
         }
         if self.duty.is_readable() {

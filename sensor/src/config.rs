@@ -49,7 +49,7 @@ pub struct Config {
     pub hostname: Option<String>,
     /// What is watched.
     pub scope: Scope,
-    /// Interfaces; empty means all but loopback.
+    /// Interfaces, see [`Settings::interfaces`].
     pub interfaces: Vec<String>,
     /// Time between two readings of the counters.
     pub tick_ms: u64,
@@ -57,6 +57,8 @@ pub struct Config {
     pub syscalls: SyscallMode,
     /// How XDP is attached.
     pub xdp: XdpMode,
+    /// Whether packets inside tunnels are looked at.
+    pub tunnels: bool,
     /// Kinds of ways to attach programs that are not tried, to work around a broken kernel.
     pub avoid: Vec<WayKind>,
     /// Environment variables that are told of executed programs.
@@ -198,6 +200,7 @@ struct Collect {
     tick_ms: Option<u64>,
     syscalls: Option<SyscallsWord>,
     xdp: Option<XdpWord>,
+    tunnels: Option<bool>,
     #[serde(default)]
     avoid: Vec<WayWord>,
     variables: Option<Vec<String>>,
@@ -305,6 +308,7 @@ impl Config {
                 Some(XdpWord::Generic) => XdpMode::Generic,
                 Some(XdpWord::Auto) | None => XdpMode::Auto,
             },
+            tunnels: file.collect.tunnels.unwrap_or(false),
             avoid: file.collect.avoid.into_iter().map(WayKind::from).collect(),
             variables: file
                 .collect
@@ -381,7 +385,9 @@ impl Config {
         Settings {
             scope: self.scope.clone(),
             interfaces: self.interfaces.clone(),
+            beside: false,
             xdp: self.xdp,
+            tunnels: self.tunnels,
             syscalls: self.syscalls,
             avoid: self.avoid.clone(),
             variables: self.variables.clone(),
@@ -426,7 +432,7 @@ mod tests {
     fn every_key_is_taken() {
         let text = "[brain]\naddress='b:1'\nstate_dir='/s'\nhostname='web-1'\n\
             [scope]\ncgroup='/c'\nnetns='/n'\n\
-            [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\n\
+            [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\ntunnels=true\n\
             avoid=['lsm','raw_tracepoint']\n\
             [logins]\nsource='file'\nfiles=['/l']\n[inventory]\nenabled=false\n\
             [spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
@@ -437,6 +443,7 @@ mod tests {
         assert_eq!((config.tick_ms, config.spool_max_bytes), (500, 9_000_000));
         assert_eq!((config.logins, config.inventory), (Source::File, false));
         assert_eq!(config.login_files, [PathBuf::from("/l")]);
+        assert!(config.tunnels);
         assert_eq!(config.avoid, [WayKind::Lsm, WayKind::RawTracepoint]);
     }
 

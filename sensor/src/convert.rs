@@ -12,6 +12,7 @@ use wire::record::{
 
 pub mod act;
 mod process;
+pub mod sweep;
 mod usage;
 
 pub use process::Executed;
@@ -242,12 +243,14 @@ pub fn flow(key: &FlowKey, stats: &FlowStats, clock: ClockPair) -> (Tuple, u8, F
         protocol: key.protocol,
         family: key.family,
         vlan: key.vlan,
+        inner_vlan: key.inner_vlan,
+        tunnel: key.tunnel,
+        tunnel_id: key.tunnel_id,
         ifindex: key.ifindex,
         detail: key.detail,
         direction: direction::UNKNOWN,
         ingress: counters(&stats.ingress),
         egress: counters(&stats.egress),
-        ..Flow::default()
     };
     (tuple, guess_direction(key, stats), flow)
 }
@@ -261,14 +264,17 @@ pub fn syscalls(key: &SyscallKey, count: u64, time_ns: u64, window_ns: u64) -> (
     )
 }
 
-/// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: its sender's first packet
-/// is the earliest. Of the others the first packet does, when we saw the flow begin.
+/// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: who answered one did not
+/// open it, and its sender's first packet is the earliest. Of the others the first packet does,
+/// when we saw the flow begin.
 fn guess_direction(key: &FlowKey, stats: &FlowStats) -> u8 {
     let (ingress, egress) = (&stats.ingress, &stats.egress);
     let outgoing_first =
         ingress.packets == 0 || (egress.packets > 0 && egress.first_ns < ingress.first_ns);
+    let answered = |direction: &Direction| direction.state & FlowStats::ANSWERED != 0;
     let from = |outgoing| if outgoing { direction::OUTGOING } else { direction::INCOMING };
     match (key.protocol, key.local_port) {
+        (TCP, _) if answered(egress) != answered(ingress) => from(answered(ingress)),
         (TCP, _) => match (syn(ingress), syn(egress)) {
             (true, true) => from(outgoing_first),
             (true, false) => direction::INCOMING,
@@ -324,6 +330,14 @@ mod tests {
         assert_eq!(guess(TCP, 80, none, packets(1, 9, 0x02)), direction::OUTGOING);
         assert_eq!(guess(TCP, 80, packets(1, 9, 0x02), packets(1, 10, 0x14)), direction::INCOMING);
         assert_eq!(guess(TCP, 80, packets(1, 9, 0x10), packets(1, 10, 0x10)), direction::UNKNOWN);
+    }
+
+    #[test]
+    fn who_answered_a_syn_did_not_open_the_connection() {
+        let answer = Direction { state: FlowStats::ANSWERED, ..packets(3, 100, 0x12) };
+        let other = packets(3, 100, 0x10);
+        assert_eq!(guess(TCP, 80, other, answer), direction::INCOMING);
+        assert_eq!(guess(TCP, 80, answer, other), direction::OUTGOING);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::cgroup;
 use crate::config::Config;
 use crate::health::is_needless;
 use crate::host::Host;
-use crate::probe::{HookReport, OBJECT_EMBEDDED, Probes};
+use crate::probe::{HookReport, OBJECT_EMBEDDED, Probes, Settings};
 use crate::procfs;
 
 /// The running kernel's type information.
@@ -27,7 +27,8 @@ type Fact = (&'static str, String);
 pub fn run(config: &Config, as_json: bool) -> Result<ExitCode> {
     let host = Host::read(config.hostname.as_deref());
     let facts = facts(config, &host);
-    let probes = Probes::load(&config.probe_settings());
+    // A sensor that runs already goes on undisturbed.
+    let probes = Probes::load(&Settings { beside: true, ..config.probe_settings() });
     let (hooks, maps) = match &probes {
         Ok(probes) => (probes.report(), probes.map_bytes()),
         Err(_) => (&[][..], Vec::new()),
@@ -73,8 +74,7 @@ fn facts(config: &Config, host: &Host) -> Vec<Fact> {
         ("watched network", shown(&config.scope.netns, "this namespace")),
     ];
     if let Some(pid) = running_sensor() {
-        let means =
-            "an interface has room for one XDP program, so hooks that it holds show as missing";
+        let means = "it holds XDP, so a classifier stands in for it here";
         facts.push(("running sensor", format!("pid {pid}; {means}")));
     }
     facts

@@ -13,15 +13,21 @@ use sensor_abi::{
     loss::Loss,
     record as abi,
     seen::Signal,
+    sketch::{SweepKey, SweepStats},
     syscall::SyscallKey,
     usage::{USES_MAX, Use, UseKey},
 };
 use tracing::error;
 
-use self::{coarse::Coarse, rings::Rings, twin::Twin};
+use self::{
+    packets::{Counted, Packets},
+    rings::Rings,
+    twin::Twin,
+};
 use crate::probe::{Maps, ProbeError};
 
 mod coarse;
+mod packets;
 mod record;
 mod rings;
 mod tally;
@@ -85,8 +91,8 @@ pub struct Drained {
 /// The maps that the sensor reads.
 pub struct Drain {
     rings: Rings,
-    flows: Twin<FlowKey, FlowStats>,
-    coarse: Coarse,
+    packets: Packets,
+    sweeps: Vec<(SweepKey, SweepStats)>,
     syscalls: Twin<SyscallKey, u64>,
     uses: Twin<UseKey, Use>,
     /// Entries made in the tables of uses since load, and how many there were at the last reading.
@@ -109,7 +115,8 @@ impl Drain {
     pub(crate) fn take(maps: &mut Maps, log: Option<ProgramLog>) -> Result<Self, ProbeError> {
         let generation = Arc::new(Mutex::new(typed(maps, "GENERATION")?));
         Ok(Self {
-            flows: Twin::take(maps, ["FLOWS_EVEN", "FLOWS_ODD"], Arc::clone(&generation), 0)?,
+            packets: Packets::take(maps, Arc::clone(&generation), 0)?,
+            sweeps: Vec::new(),
             uses_made: typed(maps, "USES_MADE")?,
             uses_read: 0,
             uses: Twin::take(maps, ["USES_EVEN", "USES_ODD"], Arc::clone(&generation), 2)?,
@@ -120,7 +127,6 @@ impl Drain {
                 1,
             )?,
             acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], generation, 3)?,
-            coarse: Coarse::new(typed(maps, "FLOWS_COARSE")?),
             faults: typed(maps, "FAULTS")?,
             seen: typed(maps, "SEEN")?,
             lost: typed(maps, "LOST")?,
@@ -147,11 +153,20 @@ impl Drain {
     /// of milliseconds asleep), and only then reads and empties the first. So no packet falls
     /// between read and removal.
     pub fn flows(&mut self) -> Vec<(FlowKey, FlowStats)> {
-        let mut flows = Vec::new();
-        self.flows.empty(&mut |key, values| flows.push((key, tally::sum(values))));
-        let overflowed = self.faults()[Fault::FlowTableFull as usize];
-        self.coarse.changes(overflowed, &mut flows);
+        let Counted { flows, sweeps } = self.packets.counted();
+        self.sweeps.extend(sweeps);
         flows
+    }
+
+    /// Returns the probes that were counted with the flows of the last call of [`Drain::flows`].
+    pub fn sweeps(&mut self) -> Vec<(SweepKey, SweepStats)> {
+        std::mem::take(&mut self.sweeps)
+    }
+
+    /// Returns how many sketches of probes were evicted since load, because more sources probed
+    /// than the table has room for.
+    pub fn evicted_sweeps(&self) -> u64 {
+        self.packets.evicted().1
     }
 
     /// Returns the system calls counted since the last call, in the same way.
@@ -193,12 +208,18 @@ impl Drain {
 
     /// Returns the totals of events lost since load, indexed by [`Loss::slot`].
     pub fn lost(&mut self) -> [u64; Loss::SLOTS] {
-        totals(&self.lost)
+        let mut lost = totals(&self.lost);
+        // The kernel evicts by itself, so what that loses shows only when the sketches are read.
+        lost[Loss::TableFull.slot(Signal::Sweep)] += self.packets.evicted().0;
+        lost
     }
 
-    /// Returns the totals of events seen since load, indexed by [`Signal`].
+    /// Returns the totals of events seen since load, indexed by [`Signal`]. Packets have no counter
+    /// of their own, which every packet would pay for: the interface's is the one to compare with.
     pub fn seen(&mut self) -> [u64; Signal::COUNT] {
-        totals(&self.seen)
+        let mut seen = totals(&self.seen);
+        seen[Signal::Flow as usize] = self.packets.packets();
+        seen
     }
 }
 

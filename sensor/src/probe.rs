@@ -2,12 +2,13 @@
 //!
 //! Only `probe` and `drain` name aya.
 
-use std::{os::fd::OwnedFd, path::PathBuf};
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
 use sensor_abi::parse::headers::Way;
 use thiserror::Error;
 
+use self::interfaces::Interfaces;
 pub use self::maps::Maps;
 use crate::{
     drain::{Drain, ProgramLog},
@@ -79,10 +80,15 @@ pub enum WayKind {
 pub struct Settings {
     /// What the sensor is limited to.
     pub scope: Scope,
-    /// Interfaces to watch; empty means all but loopback.
+    /// Interfaces to watch: names, which may have `*` and `?`, and with a leading `!` names to
+    /// leave out. None that chooses means all but loopback.
     pub interfaces: Vec<String>,
+    /// Whether this is a trial beside another sensor, whose programs are to be left alone.
+    pub beside: bool,
     /// How XDP is attached.
     pub xdp: XdpMode,
+    /// Whether one level of tunnel (GRE, VXLAN, IP in IP) is looked into.
+    pub tunnels: bool,
     /// When system calls are counted.
     pub syscalls: SyscallMode,
     /// Kinds of ways that are not tried, so that the next best one stands in.
@@ -106,7 +112,9 @@ impl Default for Settings {
         Self {
             scope: Scope::default(),
             interfaces: Vec::new(),
+            beside: false,
             xdp: XdpMode::default(),
+            tunnels: false,
             syscalls: SyscallMode::default(),
             avoid: Vec::new(),
             variables: VARIABLES.map(str::to_owned).to_vec(),
@@ -210,7 +218,7 @@ pub struct Probes {
     programs: Ebpf,
     report: Vec<HookReport>,
     map_bytes: Vec<(String, u64)>,
-    namespace: Option<PathBuf>,
+    interfaces: Interfaces,
     kernel_log: bool,
     log: Option<ProgramLog>,
     /// Whether the program that counts system calls was loaded.
@@ -230,12 +238,13 @@ impl Probes {
         if let Some(syscall) = report.iter_mut().find(|hook| hook.name == table::SYSCALL) {
             describe_counting(syscall, settings.syscalls);
         }
-        report.extend(interfaces::attach_all(&mut programs, settings)?);
+        let interfaces = Interfaces::attach(&mut programs, settings)?;
+        report.extend(interfaces.report());
         let mut probes = Self {
             map_bytes: memory::of_maps(&programs),
             programs,
             report,
-            namespace: settings.scope.netns.clone(),
+            interfaces,
             kernel_log: settings.kernel_log,
             log: None,
             countable,
@@ -282,6 +291,36 @@ impl Probes {
         Ok(())
     }
 
+    /// Takes up interfaces that have come and lets go of those that are gone; says whether the
+    /// report has changed. Costs one system call when nothing has.
+    pub fn follow_interfaces(&mut self) -> bool {
+        let changed = self.interfaces.follow(&mut self.programs);
+        if changed {
+            self.report_interfaces();
+        }
+        changed
+    }
+
+    /// Watches other interfaces from now on; see [`Settings::interfaces`]. What was counted stays,
+    /// and interfaces that stay chosen are counted without a gap.
+    pub fn set_interfaces(&mut self, patterns: &[String]) {
+        self.interfaces.choose(&mut self.programs, patterns);
+        self.report_interfaces();
+    }
+
+    fn report_interfaces(&mut self) {
+        for new in self.interfaces.report() {
+            if let Some(old) = self.report.iter_mut().find(|old| old.name == new.name) {
+                *old = new;
+            }
+        }
+    }
+
+    /// Returns how long one run of a packet program takes, over many runs with the same packet.
+    pub fn measure(&mut self, way: Way, packet: &[u8], runs: u32) -> Result<Duration, ProbeError> {
+        inject::measure(&mut self.programs, way, packet, runs)
+    }
+
     /// Runs a packet through the program of its way, as if an interface had seen it; returns what
     /// the program decided about the packet.
     pub fn inject(&mut self, way: Way, packet: &[u8]) -> Result<u32, ProbeError> {
@@ -309,6 +348,7 @@ impl Probes {
         if let Some(log) = &mut self.log {
             log.flush();
         }
+        self.follow_interfaces();
     }
 
     /// Returns a descriptor of each map, for a process that reads them without any privilege.
@@ -328,7 +368,7 @@ impl Probes {
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        interfaces::detach_all(&mut self.programs, self.namespace.as_deref());
+        self.interfaces.detach_all(&mut self.programs);
     }
 }
 

@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use wire::limits::LINEAGE_MAX;
 use wire::record::process_flag;
+use wire::record::{direction, flow_detail as detail, process_flag, tunnel};
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;
+use crate::convert::sweep::SweepCount;
 use crate::convert::{self, Event, Executed, Head, SocketChange, What};
 use crate::hash::{self, FileId, Hashes, Known};
 use crate::ledger::Signal;
@@ -160,11 +162,21 @@ impl Tracker {
     /// Gives a flow its owner and direction.
     pub fn flow(&mut self, flow: &convert::FlowCount, clock: ClockPair) -> Observation {
         let (tuple, guess, mut record) = convert::flow(&flow.0, &flow.1, clock);
-        let owner = self.owners.of_flow(tuple, guess, clock.boot_ns);
+        // A coarser key is no connection, and one inside a tunnel is none of the host's.
+        let owner = match (flow.0.detail, flow.0.tunnel) {
+            (detail::EXACT, tunnel::NONE) => self.owners.of_flow(tuple, guess, clock.boot_ns),
+            _ => Owner::default(),
+        };
         record.direction = owner.direction;
         let events = record.ingress.packets + record.egress.packets;
         let process = owner.process.and_then(|key| self.processes.find(key)).cloned();
         Observation { events, ..self.observed(process, Signal::Flow, Record::Flow(record)) }
+    }
+
+    /// Reports what one source probed.
+    pub fn sweep(&mut self, sweep: &SweepCount, clock: ClockPair) -> Observation {
+        let observed = self.observed(None, Signal::Sweep, convert::sweep::sweep(sweep, clock));
+        Observation { events: sweep.1.packets, ..observed }
     }
 
     /// Gives counted system calls their process.

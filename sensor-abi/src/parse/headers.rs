@@ -1,9 +1,13 @@
-//! Ethernet, VLAN, IPv4, IPv6 and transport headers of one packet.
+//! Ethernet, VLAN, IPv4, IPv6, tunnel and transport headers of one packet.
 
+use self::tunnel::Inner;
 use crate::{
     flow::{FlowKey, detail, family},
     parse::cursor::{OFFSET_MAX, Packet},
 };
+
+pub mod quoted;
+mod tunnel;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -22,16 +26,22 @@ pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// IPv4 inside another packet.
+    pub const IPV4: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
     /// DCCP.
     pub const DCCP: u8 = 33;
+    /// IPv6 inside another packet.
+    pub const IPV6: u8 = 41;
     /// IPv6 routing header.
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
     pub const FRAGMENT: u8 = 44;
+    /// Generic routing encapsulation.
+    pub const GRE: u8 = 47;
     /// Authentication header.
     pub const AUTHENTICATION: u8 = 51;
     /// ICMPv6.
@@ -94,31 +104,95 @@ pub struct Headers {
     pub problem: Option<Problem>,
     /// Set for a TCP packet whose header is complete.
     pub tcp: Option<Tcp>,
+    /// Where the transport header starts; 0 when it is not known.
+    pub transport: u16,
+    /// Where the data behind a TCP or UDP header starts; 0 when it is not known.
+    pub payload: u16,
+}
+
+/// How a packet is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Interface index that saw the packet.
+    pub ifindex: u32,
+    /// Which end is the host.
+    pub way: Way,
+    /// Whether one level of tunnel is looked into.
+    pub tunnels: bool,
 }
 
 impl Headers {
-    /// Reads the headers of an Ethernet frame; never fails, says less instead.
+    /// Reads the headers of an Ethernet frame, without looking into tunnels; never fails, says less
+    /// instead.
     pub fn ethernet<P: Packet>(packet: &P, ifindex: u32, way: Way) -> Self {
         let mut headers = Self::default();
-        headers.read_ethernet(packet, ifindex, way);
+        headers.read_ethernet(packet, Reading { ifindex, way, tunnels: false });
         headers
     }
 
     /// As [`Headers::ethernet`], in place: a kernel program has 512 bytes of stack. For the same
     /// reason every field is read by itself and stored at once.
     #[inline(always)]
-    pub fn read_ethernet<P: Packet>(&mut self, packet: &P, ifindex: u32, way: Way) {
-        *self = Self::default();
-        self.key.ifindex = ifindex;
-        self.key.detail = detail::PROTOCOL_ONLY;
+    pub fn read_ethernet<P: Packet>(&mut self, packet: &P, reading: Reading) {
+        self.begin(reading);
         let read = self
             .link(packet)
-            .and_then(|(ethertype, offset)| self.network(packet, ethertype, offset, way))
-            .and_then(|offset| self.walk_extensions(packet, offset))
-            .and_then(|offset| self.transport(packet, offset, way));
+            .and_then(|(ethertype, offset)| self.layers(packet, ethertype, offset, reading));
+        self.end(read);
+    }
+
+    /// Reads a packet of an interface that has no link layer: it starts with the IP header.
+    #[inline(always)]
+    pub fn read_ip<P: Packet>(&mut self, packet: &P, reading: Reading) {
+        self.begin(reading);
+        let read = need(packet.read::<1>(0)).and_then(|[first]| {
+            let ethertype = if first >> 4 == 6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+            self.layers(packet, ethertype, 0, reading)
+        });
+        self.end(read);
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, reading: Reading) {
+        *self = Self::default();
+        self.key.ifindex = reading.ifindex;
+        self.key.detail = detail::PROTOCOL_ONLY;
+    }
+
+    #[inline(always)]
+    fn end(&mut self, read: Step<()>) {
         if let Err(problem) = read {
             self.problem = problem;
         }
+    }
+
+    #[inline(always)]
+    fn layers<P: Packet>(
+        &mut self,
+        packet: &P,
+        ethertype: u16,
+        offset: usize,
+        reading: Reading,
+    ) -> Step<()> {
+        let way = reading.way;
+        let offset = self.network(packet, ethertype, packet.at(offset), way)?;
+        let offset = self.walk_extensions(packet, packet.at(offset))?;
+        let offset = match tunnel::inside(packet, &self.key, packet.at(offset), reading) {
+            Some(inner) => {
+                let offset = self.enter(packet, inner, way)?;
+                self.walk_extensions(packet, packet.at(offset))?
+            }
+            None => offset,
+        };
+        self.transport(packet, packet.at(offset), way)
+    }
+
+    /// Reads the addresses of the packet inside a tunnel in place of the outer ones.
+    #[inline(always)]
+    fn enter<P: Packet>(&mut self, packet: &P, inner: Inner, way: Way) -> Step<usize> {
+        self.key.tunnel = inner.kind;
+        self.key.tunnel_id = inner.id;
+        self.network(packet, inner.ethertype, packet.at(inner.offset), way)
     }
 
     /// Reads the Ethernet header and its tags; returns the EtherType and where its payload starts.
@@ -131,9 +205,11 @@ impl Headers {
                 break;
             }
             self.key.remote_port = ethertype;
-            let control = be16(packet, offset)?;
+            let id = be16(packet, offset)? & 0x0fff;
             if tag == 0 {
-                self.key.vlan = control & 0x0fff;
+                self.key.vlan = id;
+            } else {
+                self.key.inner_vlan = id;
             }
             ethertype = be16(packet, offset + 2)?;
             offset += 4;
@@ -222,6 +298,7 @@ impl Headers {
             if offset >= OFFSET_MAX {
                 break;
             }
+            offset = packet.at(offset);
         }
         Err(Some(Problem::Truncated))
     }
@@ -231,13 +308,18 @@ impl Headers {
         match self.key.protocol {
             protocol::TCP => {
                 // The flags come last of what is needed: with them the rest is there too.
-                let [flags] = need(packet.read::<1>(offset + 13))?;
+                let [length, flags] = need(packet.read::<2>(offset + 12))?;
                 let seq = u32::from_be_bytes(need(packet.read::<4>(offset + 4))?);
                 let ack = u32::from_be_bytes(need(packet.read::<4>(offset + 8))?);
                 self.tcp = Some(Tcp { flags, seq, ack });
+                self.payload = offset as u16 + u16::from(length >> 4) * 4;
                 self.ports(packet, offset, way)?;
             }
-            protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => {
+            protocol::UDP => {
+                self.payload = offset as u16 + 8;
+                self.ports(packet, offset, way)?;
+            }
+            protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => {
                 self.ports(packet, offset, way)?;
             }
             protocol::ICMP | protocol::ICMPV6 => {
@@ -247,6 +329,7 @@ impl Headers {
             }
             _ => {}
         }
+        self.transport = offset as u16;
         self.key.detail = detail::EXACT;
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::ConfigError;
 const KEYS: &[(&str, &[&str])] = &[
     ("brain", &["address", "state_dir", "hostname"]),
     ("scope", &["cgroup", "netns"]),
-    ("collect", &["interfaces", "tick_ms", "syscalls", "xdp", "avoid", "variables"]),
+    ("collect", &["interfaces", "tick_ms", "syscalls", "xdp", "tunnels", "avoid", "variables"]),
     ("logins", &["source", "files"]),
     ("inventory", &["enabled"]),
     ("spool", &["max_bytes"]),

@@ -1,48 +1,44 @@
-//! Packets that found no room in the exact flow table.
+//! Packets that found no room in any table of flows: counts by family and protocol.
 
-use aya::maps::{MapData, PerCpuArray};
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use sensor_abi::flow::{FlowKey, FlowStats, coarse};
 use tracing::error;
 
 use super::tally;
 
-/// The coarse table. Its totals are never reset, so nothing can be lost between read and reset;
-/// what is new is the difference from the last read.
+/// The table of both generations. It is only looked at when something was counted there.
 pub(super) struct Coarse {
     table: PerCpuArray<MapData, FlowStats>,
-    before: Vec<FlowStats>,
 }
 
 impl Coarse {
     pub(super) fn new(table: PerCpuArray<MapData, FlowStats>) -> Self {
-        let before = vec![FlowStats::ZERO; coarse::SLOTS as usize];
-        Self { table, before }
+        Self { table }
     }
 
-    /// Adds what is new. Reads nothing while `overflowed`, the count of packets that were sent
-    /// here, is what was read last: a packet is counted there first, so a difference means that one
-    /// was still on its way.
-    pub(super) fn changes(&mut self, overflowed: u64, flows: &mut Vec<(FlowKey, FlowStats)>) {
-        let read = self.before.iter().map(packets).sum::<u64>();
-        if read == overflowed {
-            return;
-        }
-        for (slot, before) in (0..coarse::SLOTS).zip(&mut self.before) {
-            let now = match self.table.get(&slot, 0) {
-                Ok(values) => tally::sum(&values),
-                Err(error) => {
-                    error!(%error, "the coarse flow table cannot be read");
-                    return;
-                }
-            };
-            if let Some(change) = tally::difference(now, *before) {
-                flows.push((coarse::key(slot), change));
-                *before = now;
+    /// Takes what a generation has, which nobody writes now, and sets it back to zero.
+    pub(super) fn take(&mut self, half: u32, mut on: impl FnMut(FlowKey, &[FlowStats])) {
+        for slot in 0..coarse::SLOTS {
+            if let Err(error) = self.take_slot(half * coarse::SLOTS + slot, coarse::key(slot), &mut on) {
+                error!(%error, "the coarse flow table cannot be read");
+                return;
             }
         }
     }
-}
 
-fn packets(stats: &FlowStats) -> u64 {
-    stats.ingress.packets + stats.egress.packets
+    fn take_slot(
+        &mut self,
+        slot: u32,
+        key: FlowKey,
+        on: &mut impl FnMut(FlowKey, &[FlowStats]),
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let values = self.table.get(&slot, 0)?;
+        if tally::sum(&values) == FlowStats::ZERO {
+            return Ok(());
+        }
+        let zeros = PerCpuValues::try_from(vec![FlowStats::ZERO; values.len()])?;
+        self.table.set(slot, zeros, 0)?;
+        on(key, &values);
+        Ok(())
+    }
 }

@@ -1,252 +1,199 @@
-//! Attaches the packet programs to interfaces, inside the watched network namespace.
+//! Follows the interfaces of the watched network namespace, and keeps the packet programs attached.
+//!
+//! Two netlink sockets live in that namespace: one hears of changes, the other is then asked for
+//! all interfaces. What is new and chosen is attached to; what is gone, or no longer chosen, is
+//! let go. Reading order: [`choose`], [`link`], [`netlink`], [`program`], [`report`].
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use aya::{
-    Ebpf,
-    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, tc, xdp},
+use aya::Ebpf;
+use tracing::{debug, info};
+
+use self::{
+    choose::{Choice, Patterns},
+    link::Link,
+    netlink::Netlink,
+    program::{Attached, Attacher, Interface, detach},
+    report::Outcome,
 };
-use nix::{
-    libc,
-    net::if_::if_nameindex,
-    sys::socket::{AddressFamily, SockFlag, SockType, socket},
-};
-use tracing::debug;
-
-use super::{HookReport, Settings, XdpMode, attach};
+use super::{HookReport, Settings};
 use crate::netns::{self, NetnsError};
 
-const INGRESS: &str = "flow_ingress";
-const EGRESS: &str = "flow_egress";
+mod choose;
+mod link;
+mod netlink;
+mod program;
+mod report;
+
 /// Interfaces that get programs; a host with more has most of them short-lived, and each costs a
 /// link.
 const INTERFACES_MAX: usize = 256;
+const LOST_INGRESS: &str = "packets that arrive, and half of each connection's numbers";
+const LOST_EGRESS: &str = "packets that leave, and half of each connection's numbers";
 
-/// What became of one program on each interface.
-#[derive(Debug, Default)]
-struct Outcome {
-    /// How, and on which interfaces.
-    attached: BTreeMap<String, Vec<String>>,
-    /// Why not in the best way, and on which interfaces.
-    stands_in: BTreeMap<String, Vec<String>>,
-    errors: Vec<String>,
+/// The watched interfaces.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    namespace: Option<PathBuf>,
+    patterns: Patterns,
+    attacher: Attacher,
+    /// `None` when the kernel gives no such socket; then interfaces are not followed.
+    netlink: Option<Netlink>,
+    watched: BTreeMap<u32, Interface>,
+    /// Interfaces that carry what the programs cannot read.
+    unreadable: Vec<String>,
+    /// Interfaces that were asked for and are not there, or are too many.
+    missing: Vec<String>,
+    error: Option<String>,
 }
 
-impl Outcome {
-    fn attached(&mut self, how: &str, name: &str) {
-        self.attached.entry(how.to_owned()).or_default().push(name.to_owned());
+impl Interfaces {
+    /// Attaches to every chosen interface.
+    pub(super) fn attach(programs: &mut Ebpf, settings: &Settings) -> Result<Self, NetnsError> {
+        let namespace = settings.scope.netns.clone();
+        let opened = netns::inside(namespace.as_deref(), Netlink::open)?;
+        let error = opened.as_ref().err().map(|e| format!("could not follow interfaces: {e}"));
+        let mut interfaces = Self {
+            namespace,
+            patterns: Patterns::new(&settings.interfaces),
+            attacher: Attacher::new(settings.xdp, settings.beside),
+            netlink: opened.ok(),
+            watched: BTreeMap::new(),
+            unreadable: Vec::new(),
+            missing: Vec::new(),
+            error,
+        };
+        interfaces.look(programs)?;
+        Ok(interfaces)
     }
 
-    fn stands_in(&mut self, why: &str, name: &str) {
-        self.stands_in.entry(why.to_owned()).or_default().push(name.to_owned());
+    /// Takes up what has changed since the last call; says whether anything has. Costs one system
+    /// call when nothing has.
+    pub(super) fn follow(&mut self, programs: &mut Ebpf) -> bool {
+        let Some(heard) = self.netlink.as_mut().map(Netlink::heard) else { return false };
+        for index in heard.gone {
+            self.let_go(programs, index);
+        }
+        heard.changed && self.look_or_log(programs)
     }
-}
 
-/// Loads both packet programs and attaches them to every watched interface.
-pub(super) fn attach_all(
-    programs: &mut Ebpf,
-    settings: &Settings,
-) -> Result<[HookReport; 2], NetnsError> {
-    let mut arrived = Outcome::default();
-    let mut left = Outcome::default();
-    load::<Xdp>(programs, INGRESS, Xdp::load, &mut arrived);
-    load::<SchedClassifier>(programs, EGRESS, SchedClassifier::load, &mut left);
-    netns::inside(settings.scope.netns.as_deref(), || {
-        for name in watched(settings, &mut arrived, &mut left) {
-            if arrived.errors.is_empty() || !arrived.attached.is_empty() {
-                ingress(programs, &name, settings.xdp, &mut arrived);
+    /// Watches what other patterns choose from now on.
+    pub(super) fn choose(&mut self, programs: &mut Ebpf, patterns: &[String]) {
+        self.patterns = Patterns::new(patterns);
+        self.look_or_log(programs);
+    }
+
+    /// Returns what became of both programs.
+    pub(super) fn report(&self) -> [HookReport; 2] {
+        let (mut arrived, mut left) = (Outcome::default(), Outcome::default());
+        for interface in self.watched.values() {
+            arrived.add(&interface.link.name, &interface.ingress.state);
+            left.add(&interface.link.name, &interface.egress.state);
+        }
+        for outcome in [&mut arrived, &mut left] {
+            outcome.errors.extend(self.error.clone());
+            outcome.errors.extend(self.missing.iter().cloned());
+            let why = "not watched, because it carries neither Ethernet nor IP";
+            self.unreadable.iter().for_each(|name| outcome.stands_in(why, name));
+        }
+        [arrived.report("ingress", LOST_INGRESS), left.report("egress", LOST_EGRESS)]
+    }
+
+    /// Removes what would stay behind when a link is no file descriptor, before the programs go.
+    pub(super) fn detach_all(&mut self, programs: &mut Ebpf) {
+        let watched = std::mem::take(&mut self.watched);
+        let links = watched.into_values().flat_map(|i| [i.ingress.link, i.egress.link]);
+        let links: Vec<Attached> = links.flatten().collect();
+        let detached = netns::inside(self.namespace.as_deref(), || {
+            links.into_iter().for_each(|link| detach(programs, link));
+        });
+        if let Err(error) = detached {
+            debug!(%error, "packet programs could not be detached; their namespace may be gone");
+        }
+    }
+
+    fn look_or_log(&mut self, programs: &mut Ebpf) -> bool {
+        match self.look(programs) {
+            Ok(changed) => changed,
+            Err(error) => {
+                debug!(%error, "the watched namespace may be gone");
+                false
             }
-            if left.errors.is_empty() || !left.attached.is_empty() {
-                egress(programs, &name, &mut left);
+        }
+    }
+
+    /// Asks for all interfaces and brings what is attached in line; says whether that changed
+    /// anything.
+    fn look(&mut self, programs: &mut Ebpf) -> Result<bool, NetnsError> {
+        let Some(netlink) = &mut self.netlink else { return Ok(false) };
+        let links = match netlink.links() {
+            Ok(links) => links,
+            Err(error) => {
+                self.error = Some(format!("could not list interfaces: {error}"));
+                return Ok(true);
             }
-        }
-    })?;
-    Ok([
-        report("ingress", arrived, "packets that arrive, and half of each connection's numbers"),
-        report("egress", left, "packets that leave, and half of each connection's numbers"),
-    ])
-}
-
-/// Removes what would stay behind when a link is no file descriptor, before the programs go.
-pub(super) fn detach_all(programs: &mut Ebpf, namespace: Option<&Path>) {
-    let detached = netns::inside(namespace, || {
-        for name in [INGRESS, EGRESS] {
-            if let Some(program) = programs.program_mut(name) {
-                let _not_loaded = match program {
-                    aya::programs::Program::Xdp(xdp) => xdp.unload(),
-                    aya::programs::Program::SchedClassifier(tc) => tc.unload(),
-                    _ => Ok(()),
-                };
-            }
-        }
-    });
-    if let Err(error) = detached {
-        debug!(%error, "packet programs could not be detached; their namespace may be gone");
-    }
-}
-
-fn load<'a, P>(
-    programs: &'a mut Ebpf,
-    name: &str,
-    load: fn(&mut P) -> Result<(), ProgramError>,
-    outcome: &mut Outcome,
-) where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
-    P: 'a,
-{
-    if let Err(error) = attach::typed::<P>(programs, name).and_then(load) {
-        outcome.errors.push(attach::sentence(&error));
-    }
-}
-
-/// Returns the interfaces to watch: the named ones, or all but loopback that carry Ethernet frames.
-fn watched(settings: &Settings, arrived: &mut Outcome, left: &mut Outcome) -> Vec<String> {
-    let mut names = Vec::new();
-    let all = match if_nameindex() {
-        Ok(all) => all,
-        Err(error) => {
-            arrived.errors.push(format!("could not list interfaces: {error}"));
-            left.errors.push(format!("could not list interfaces: {error}"));
-            return names;
-        }
-    };
-    let all: Vec<String> =
-        all.iter().map(|each| each.name().to_string_lossy().into_owned()).collect();
-    for name in &settings.interfaces {
-        if !all.contains(name) {
-            arrived.errors.push(format!("{name}: no such interface"));
-            left.errors.push(format!("{name}: no such interface"));
-        }
-    }
-    for name in all {
-        let chosen = settings.interfaces.contains(&name);
-        let frames = frames_of(&name);
-        if chosen || (settings.interfaces.is_empty() && frames == Frames::Ethernet) {
-            names.push(name);
-        } else if settings.interfaces.is_empty() && frames == Frames::Other {
-            arrived.stands_in("not watched, because it carries no Ethernet frames", &name);
-            left.stands_in("not watched, because it carries no Ethernet frames", &name);
-        }
-    }
-    for name in names.split_off(names.len().min(INTERFACES_MAX)) {
-        arrived.errors.push(format!("{name}: over the limit of {INTERFACES_MAX} interfaces"));
-        left.errors.push(format!("{name}: over the limit of {INTERFACES_MAX} interfaces"));
-    }
-    names
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Frames {
-    Ethernet,
-    Loopback,
-    Other,
-}
-
-/// Asks the kernel what an interface carries; sysfs would show the wrong namespace's interfaces.
-fn frames_of(name: &str) -> Frames {
-    let Ok(socket) = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
-    else {
-        return Frames::Other;
-    };
-    // SAFETY: an all-zero `ifreq` is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
-        *to = from as libc::c_char;
-    }
-    use std::os::fd::AsRawFd as _;
-    // SAFETY: the request lives through the call and has the type that the call takes.
-    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &mut request) };
-    if answer != 0 {
-        return Frames::Other;
-    }
-    // SAFETY: the call filled this member of the union.
-    match unsafe { request.ifr_ifru.ifru_hwaddr.sa_family } {
-        libc::ARPHRD_ETHER => Frames::Ethernet,
-        libc::ARPHRD_LOOPBACK => Frames::Loopback,
-        _ => Frames::Other,
-    }
-}
-
-fn ingress(programs: &mut Ebpf, name: &str, mode: XdpMode, outcome: &mut Outcome) {
-    let modes: &[(xdp::XdpMode, &str)] = match mode {
-        XdpMode::Auto => {
-            &[(xdp::XdpMode::Driver, "xdp native"), (xdp::XdpMode::Skb, "xdp generic")]
-        }
-        XdpMode::Native => &[(xdp::XdpMode::Driver, "xdp native")],
-        XdpMode::Generic => &[(xdp::XdpMode::Skb, "xdp generic")],
-    };
-    let mut refused: Vec<String> = Vec::new();
-    for (flags, text) in modes {
-        let attached = attach::typed::<Xdp>(programs, INGRESS)
-            .and_then(|program| program.attach(name, *flags).map(drop));
-        match attached {
-            Ok(()) => {
-                for why in &refused {
-                    outcome.stands_in(why, name);
+        };
+        self.error = None;
+        let before = (std::mem::take(&mut self.missing), std::mem::take(&mut self.unreadable));
+        let names = self.patterns.missing(&links);
+        self.missing = names.map(|name| format!("{name}: no such interface")).collect();
+        let wanted = self.wanted(links);
+        let mut changed = before.0 != self.missing || before.1 != self.unreadable;
+        let gone: Vec<u32> =
+            self.watched.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
+        changed |= !gone.is_empty();
+        gone.into_iter().for_each(|index| self.let_go(programs, index));
+        let new: Vec<Link> = wanted
+            .into_iter()
+            .filter_map(|(index, link)| match self.watched.get_mut(&index) {
+                Some(known) => {
+                    known.link.name = link.name;
+                    None
                 }
-                outcome.attached(text, name);
-                return;
+                None => Some(link),
+            })
+            .collect();
+        if new.is_empty() {
+            return Ok(changed);
+        }
+        let attacher = &self.attacher;
+        let attached = netns::inside(self.namespace.as_deref(), || {
+            new.iter().map(|link| attacher.attach(programs, link)).collect::<Vec<_>>()
+        })?;
+        for interface in attached {
+            let (ingress, egress) = (interface.ingress.state.how, interface.egress.state.how);
+            info!(interface = interface.link.name, ?ingress, ?egress, "interface");
+            self.watched.insert(interface.link.index, interface);
+        }
+        Ok(true)
+    }
+
+    /// Returns the interfaces to watch, by their number, and notes those that cannot be.
+    fn wanted(&mut self, links: Vec<Link>) -> BTreeMap<u32, Link> {
+        let mut wanted = BTreeMap::new();
+        for link in links {
+            match self.patterns.choice(&link) {
+                Choice::LeftOut => {}
+                Choice::Unreadable => self.unreadable.push(link.name),
+                Choice::Watched if wanted.len() < INTERFACES_MAX => {
+                    wanted.insert(link.index, link);
+                }
+                Choice::Watched => {
+                    let limit = format!("over the limit of {INTERFACES_MAX} interfaces");
+                    self.missing.push(format!("{}: {limit}", link.name));
+                }
             }
-            Err(error) => refused.push(format!("{text}: {}", refusal(&error))),
         }
+        wanted
     }
-    outcome.errors.extend(refused.into_iter().map(|why| format!("{name}: {why}")));
-}
 
-/// Attaches by a link where the kernel has them (tcx, since 6.6); it goes when the sensor goes,
-/// also when it is killed. Before, a filter of the clsact discipline is replaced, so that one that
-/// a killed sensor left behind does not count packets into maps that nobody reads.
-fn egress(programs: &mut Ebpf, name: &str, outcome: &mut Outcome) {
-    let tcx = attach::typed::<SchedClassifier>(programs, EGRESS).and_then(|program| {
-        let order = aya::programs::LinkOrder::default();
-        let options = tc::TcAttachOptions::TcxOrder(order);
-        program.attach_with_options(name, TcAttachType::Egress, options).map(drop)
-    });
-    if tcx.is_ok() {
-        outcome.attached("tcx", name);
-        return;
+    fn let_go(&mut self, programs: &mut Ebpf, index: u32) {
+        let Some(interface) = self.watched.remove(&index) else { return };
+        info!(interface = interface.link.name, "interface is no longer watched");
+        let links: Vec<Attached> =
+            [interface.ingress.link, interface.egress.link].into_iter().flatten().collect();
+        let _gone = netns::inside(self.namespace.as_deref(), || {
+            links.into_iter().for_each(|link| detach(programs, link));
+        });
     }
-    // Fails when it exists already, which is as good.
-    let _exists = tc::qdisc_add_clsact(name);
-    let _none = tc::qdisc_detach_program(name, TcAttachType::Egress, EGRESS);
-    let clsact = attach::typed::<SchedClassifier>(programs, EGRESS).and_then(|program| {
-        let options = tc::TcAttachOptions::Netlink(tc::NlOptions::default());
-        program.attach_with_options(name, TcAttachType::Egress, options).map(drop)
-    });
-    match clsact {
-        Ok(()) => {
-            outcome.stands_in("tcx: this kernel has none", name);
-            outcome.attached("tc clsact", name);
-        }
-        Err(error) => outcome.errors.push(format!("{name}: {}", attach::sentence(&error))),
-    }
-}
-
-/// Says in plain words what drivers without XDP answer.
-fn refusal(error: &ProgramError) -> String {
-    let text = attach::sentence(error);
-    if text.contains("os error 95") { "the driver has none".to_owned() } else { text }
-}
-
-fn report(name: &'static str, outcome: Outcome, lost: &'static str) -> HookReport {
-    let complete = outcome.errors.is_empty() && !outcome.attached.is_empty();
-    let mut errors = outcome.errors;
-    if errors.is_empty() && outcome.attached.is_empty() {
-        errors.push("the namespace has no interface to watch".to_owned());
-    }
-    HookReport {
-        name,
-        signal: "flow",
-        required: true,
-        lost: (!complete).then_some(lost),
-        attached: on_interfaces(&outcome.attached),
-        stands_in: on_interfaces(&outcome.stands_in),
-        error: (!errors.is_empty()).then(|| errors.join("; ")),
-    }
-}
-
-fn on_interfaces(groups: &BTreeMap<String, Vec<String>>) -> Option<String> {
-    let texts: Vec<String> =
-        groups.iter().map(|(what, names)| format!("{what} on {}", names.join(", "))).collect();
-    (!texts.is_empty()).then(|| texts.join("; "))
 }

@@ -5,7 +5,7 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 use aya::{Ebpf, EbpfLoader, util::nr_cpus};
 use sensor_abi::{
     config::{Config, VARIABLES_MAX, Variable},
-    flow::{FlowKey, FlowStats},
+    flow::{self, FlowKey, FlowStats},
 };
 
 use super::{ProbeError, Settings, attach::sentence, offsets};
@@ -20,6 +20,9 @@ pub(super) static BYTES: &[u8] =
 const FLOW_TABLE_BYTES: usize = 8 << 20;
 const FLOWS_MAX: usize = 16_384;
 const FLOWS_MIN: usize = 2_048;
+/// Flows for each entry of the table of address pairs, and of that of prefixes.
+const FLOWS_PER_PAIR: u32 = 4;
+const FLOWS_PER_PREFIX: u32 = 16;
 /// What the kernel adds to an entry's key and values: links, hash, a pointer and alignment.
 const ENTRY_OVERHEAD: usize = 64;
 /// aya's own name for the level of kernel-side diagnostics, and its numbers.
@@ -34,13 +37,16 @@ pub(super) fn load(settings: &Settings) -> Result<Ebpf, ProbeError> {
     }
     let config = config(settings)?;
     let level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
-    let flows = flows(nr_cpus().unwrap_or(1));
     EbpfLoader::new()
         .btf(None)
         .override_global("CONFIG", &config, true)
         .override_global(LOG_LEVEL, &level, true)
-        .map_max_entries("FLOWS_EVEN", flows)
-        .map_max_entries("FLOWS_ODD", flows)
+        .map_max_entries("FLOWS_EVEN", config.flows.flows_max)
+        .map_max_entries("FLOWS_ODD", config.flows.flows_max)
+        .map_max_entries("PAIRS_EVEN", config.flows.pairs_max)
+        .map_max_entries("PAIRS_ODD", config.flows.pairs_max)
+        .map_max_entries("PREFIXES_EVEN", config.flows.prefixes_max)
+        .map_max_entries("PREFIXES_ODD", config.flows.prefixes_max)
         .load(BYTES)
         .map_err(|error| ProbeError::Load(sentence(&error)))
 }
@@ -52,6 +58,7 @@ fn flows(cpus: usize) -> u32 {
 
 fn config(settings: &Settings) -> Result<Config, ProbeError> {
     let scope = &settings.scope;
+    let flows = flows(nr_cpus().unwrap_or(1));
     let layout = offsets::layout();
     let (id, level) = match scope.cgroup.as_deref() {
         Some(path) => cgroup(path)?,
@@ -64,6 +71,12 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
         reserved: 0,
         exit_says_group_dead: u32::from(layout.exit_says_group_dead),
         variables: variables(&settings.variables),
+        flows: flow::Settings {
+            flows_max: flows,
+            pairs_max: flows / FLOWS_PER_PAIR,
+            prefixes_max: flows / FLOWS_PER_PREFIX,
+            tunnels: u32::from(settings.tunnels),
+        },
         offsets: layout.offsets,
         filler: Default::default(),
     })

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::parse::cursor::Bytes;
+use crate::{flow::tunnel, parse::cursor::Bytes};
 
 fn parse(bytes: &[u8]) -> Headers {
     Headers::ethernet(&Bytes(bytes), 3, Way::Egress)
@@ -76,12 +76,13 @@ fn tcp_over_ipv4_has_an_exact_key_on_either_end() {
 }
 
 #[test]
-fn tags_are_looked_through_and_the_outer_id_is_kept() {
+fn tags_are_looked_through_and_their_ids_are_kept() {
     let payload = v4(17, 0, 0, &[0, 53, 0, 99, 0, 8, 0, 0]);
     let one = parse(&frame(&[(0x8100, 0x6005)], 0x0800, &payload));
     assert_eq!((one.key.vlan, one.key.local_port, one.key.remote_port), (5, 53, 99));
     let two = parse(&frame(&[(0x88a8, 7), (0x8100, 5)], 0x0800, &payload));
     assert_eq!((two.key.vlan, two.key.local_port, two.key.detail), (7, 53, detail::EXACT));
+    assert_eq!((one.key.inner_vlan, two.key.inner_vlan), (0, 5));
     let three = parse(&frame(&[(0x88a8, 7), (0x8100, 5), (0x8100, 6)], 0x0800, &payload));
     assert_eq!((three.problem, three.key.remote_port), (Some(Problem::NotIp), 0x8100));
 }
@@ -152,7 +153,149 @@ fn arp_is_counted_by_its_ethertype() {
     }
 }
 
+fn inside(bytes: &[u8]) -> Headers {
+    let mut headers = Headers::default();
+    let reading = Reading { ifindex: 3, way: Way::Egress, tunnels: true };
+    headers.read_ethernet(&Bytes(bytes), reading);
+    headers
+}
+
+/// Each kind of tunnel with its id, around an inner IP packet.
+fn tunnels(version: u8, inner: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
+    let (ethertype, number) = if version == 6 { (0x86dd_u16, 41) } else { (0x0800, 4) };
+    let with_header = |header: &[u8], rest: &[u8]| [header, rest].concat();
+    let of_type = |flags: [u8; 2], rest: &[u8]| {
+        with_header(&flags, &with_header(&ethertype.to_be_bytes(), &with_header(rest, inner)))
+    };
+    let ethernet = frame(&[(0x8100, 9)], ethertype, inner);
+    let mut vxlan = vec![0x30, 0x39, 0x12, 0xb5, 0, 0, 0, 0, 8, 0, 0, 0, 1, 2, 3, 0];
+    vxlan.extend(&ethernet);
+    let mut bridged = vec![0x20, 0, 0x65, 0x58, 0, 0, 0, 77];
+    bridged.extend(&ethernet);
+    let all_fields = [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 1];
+    let mut all = Vec::new();
+    for (outer, wrap) in [
+        (0x0800, (|number, rest: &[u8]| v4(number, 0, 0, rest)) as fn(u8, &[u8]) -> Vec<u8>),
+        (0x86dd, |number, rest: &[u8]| v6(number, rest)),
+    ] {
+        let of = |number, rest: &[u8]| frame(&[], outer, &wrap(number, rest));
+        all.push((tunnel::IP, 0, of(number, inner)));
+        all.push((tunnel::GRE, 0, of(47, &of_type([0, 0], &[]))));
+        all.push((tunnel::GRE, 0xffff_fffe, of(47, &of_type([0xb0, 0], &all_fields))));
+        all.push((tunnel::GRE, 77, of(47, &bridged)));
+        all.push((tunnel::VXLAN, 0x01_0203, of(17, &vxlan)));
+    }
+    all
+}
+
+#[test]
+fn one_level_of_every_tunnel_is_looked_into_when_asked() {
+    let segment = tcp(40_000, 443, 7, 9, tcp_flag::SYN);
+    for (version, ethertype, inner) in
+        [(4, 0x0800, v4(6, 3, 0, &segment)), (6, 0x86dd, v6(6, &segment))]
+    {
+        let plain = inside(&frame(&[], ethertype, &inner));
+        assert_eq!(plain.key.tunnel, tunnel::NONE);
+        for (kind, id, bytes) in tunnels(version, &inner) {
+            let headers = inside(&bytes);
+            let key = FlowKey { tunnel: kind, tunnel_id: id, ..plain.key };
+            assert_eq!((headers.key, headers.tcp), (key, plain.tcp), "kind {kind}, IPv{version}");
+            let outer = parse(&bytes);
+            assert_eq!((outer.key.tunnel, outer.key.tunnel_id), (tunnel::NONE, 0));
+            assert!([4, 17, 41, 47].contains(&outer.key.protocol));
+        }
+    }
+}
+
+#[test]
+fn a_tunnel_inside_a_tunnel_stays_closed() {
+    let innermost = v4(17, 0, 0, &[0, 1, 0, 2, 0, 8, 0, 0]);
+    let headers = inside(&frame(&[], 0x0800, &v4(4, 0, 0, &v4(4, 0, 0, &innermost))));
+    assert_eq!((headers.key.tunnel, headers.key.protocol), (tunnel::IP, 4));
+    assert_eq!(headers.key.detail, detail::EXACT);
+}
+
+#[test]
+fn what_is_no_whole_packet_inside_leaves_the_outer_flow() {
+    let short = v4(47, 0, 0, &[0, 0, 8, 0, 0x45, 0, 0]);
+    let headers = inside(&frame(&[], 0x0800, &short));
+    assert_eq!((headers.key.tunnel, headers.key.protocol), (tunnel::NONE, 47));
+    assert_eq!((headers.key.detail, headers.problem), (detail::EXACT, None));
+}
+
+#[test]
+fn payload_starts_behind_the_transport_header() {
+    let udp = parse(&frame(&[], 0x0800, &v4(17, 0, 0, &[0, 1, 0, 2, 0, 9, 0, 0, 7])));
+    assert_eq!((udp.transport, udp.payload), (34, 42));
+    let tcp = parse(&frame(&[], 0x86dd, &v6(6, &tcp(1, 2, 3, 4, tcp_flag::ACK))));
+    assert_eq!((tcp.transport, tcp.payload), (54, 74));
+}
+
+#[test]
+fn packets_without_a_link_layer_are_read_from_the_ip_header() {
+    let segment = tcp(1, 2, 3, 4, tcp_flag::ACK);
+    for (ethertype, packet) in [(0x0800, v4(6, 0, 0, &segment)), (0x86dd, v6(6, &segment))] {
+        let framed = parse(&frame(&[], ethertype, &packet));
+        let mut bare = Headers::default();
+        bare.read_ip(&Bytes(&packet), Reading { ifindex: 3, way: Way::Egress, tunnels: false });
+        assert_eq!((bare.key, bare.tcp, bare.problem), (framed.key, framed.tcp, None));
+    }
+}
+
+#[test]
+fn an_icmp_error_tells_what_could_not_be_reached() {
+    let lost = v4(17, 2, 0, &[0, 9, 0x13, 0x88, 0, 8, 0, 0]);
+    let bytes = frame(&[], 0x0800, &v4(1, 0, 0, &[&[3, 3, 0, 0, 0, 0, 0, 0], &lost[..]].concat()));
+    let headers = parse(&bytes);
+    assert!(quoted::is_unreachable(&headers.key));
+    let offset = usize::from(headers.transport);
+    let quoted = quoted::read(&Bytes(&bytes), &headers.key, offset).expect("it quotes a packet");
+    assert_eq!((&quoted.address[12..], quoted.port), (&[10, 77, 0, 12][..], 5_000));
+
+    let lost = v6(6, &tcp(1, 2_222, 0, 0, tcp_flag::SYN));
+    let bytes = frame(&[], 0x86dd, &v6(58, &[&[1, 4, 0, 0, 0, 0, 0, 0], &lost[..]].concat()));
+    let headers = parse(&bytes);
+    assert!(quoted::is_unreachable(&headers.key));
+    let offset = usize::from(headers.transport);
+    let quoted = quoted::read(&Bytes(&bytes), &headers.key, offset).expect("it quotes a packet");
+    assert_eq!((quoted.address[15], quoted.port), (2, 2_222));
+
+    let too_large = parse(&frame(&[], 0x0800, &v4(1, 0, 0, &[3, 4, 0, 0])));
+    let echo = parse(&frame(&[], 0x0800, &v4(1, 0, 0, &[8, 0, 0, 0])));
+    assert!(!quoted::is_unreachable(&too_large.key) && !quoted::is_unreachable(&echo.key));
+}
+
 proptest! {
+    #[test]
+    fn any_bytes_inside_a_tunnel_never_panic(
+        v6_inside in any::<bool>(),
+        which in 0usize..10,
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut inner = bytes;
+        if let Some(first) = inner.first_mut() {
+            *first = if v6_inside { 0x60 } else { 0x45 + (*first & 7) };
+        }
+        let (_, _, packet) = tunnels(if v6_inside { 6 } else { 4 }, &inner).remove(which);
+        let headers = inside(&packet);
+        prop_assert!(headers.problem.is_none() || headers.key.detail != detail::EXACT);
+        prop_assert!(headers.tcp.is_none() || headers.key.detail == detail::EXACT);
+        prop_assert!(headers.key.family != family::OTHER);
+        let _any = quoted::read(&Bytes(&packet), &headers.key, headers.transport.into());
+    }
+
+    #[test]
+    fn cutting_a_tunnel_never_invents_an_inner_flow(which in 0usize..10, cut in 0usize..140) {
+        let segment = tcp(1, 2, 3, 4, tcp_flag::ACK);
+        let (_, _, whole) = tunnels(4, &v4(6, 0, 0, &segment)).remove(which);
+        let all = inside(&whole);
+        let part = inside(&whole[..cut.min(whole.len())]);
+        if part.key.tunnel != tunnel::NONE && part.key.detail == detail::EXACT {
+            prop_assert_eq!(part, all);
+        }
+        prop_assert!(part.key.tunnel == tunnel::NONE || part.key.local_addr == all.key.local_addr);
+    }
+
     #[test]
     fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let headers = parse(&bytes);
