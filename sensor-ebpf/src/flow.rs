@@ -5,6 +5,8 @@
 //! virtual ones first of all, count a buffer as one packet; an interface without a link layer gets
 //! an `_ip` program. Which one fits is decided when it is attached, not per packet.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
@@ -39,7 +41,7 @@ mod sweep;
 #[xdp(frags)]
 pub fn flow_ingress(ctx: XdpContext) -> u32 {
     let packet = packet::Arrived(&ctx);
-    let mut headers = Headers::default();
+    let mut headers = nothing();
     headers.read_ethernet(&packet, reading(ctx.ingress_ifindex() as u32, Way::Ingress));
     // SAFETY: the helper takes the program's own context.
     let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
@@ -97,7 +99,7 @@ fn at_tc<const FRAMED: bool, const WIRE: bool>(ctx: &TcContext, way: Way) -> i32
     // SAFETY: a field of the program's own context.
     let reading = reading(unsafe { (*skb).ifindex }, way);
     let packet = packet::Buffer(ctx);
-    let mut headers = Headers::default();
+    let mut headers = nothing();
     if FRAMED {
         headers.read_ethernet(&packet, reading);
     } else {
@@ -140,6 +142,26 @@ fn accelerated_vlan(ctx: &TcContext) -> Option<u16> {
     // SAFETY: fields of the program's own context.
     let (present, tci) = unsafe { ((*ctx.skb.skb).vlan_present, (*ctx.skb.skb).vlan_tci) };
     (present != 0).then_some(tci as u16 & 0x0fff)
+}
+
+/// Returns headers that say nothing yet. Written out in words: what the compiler makes of the
+/// default is a call that clears byte by byte, which takes longer than all the rest.
+#[inline(always)]
+fn nothing() -> Headers {
+    const WORDS: usize = size_of::<Headers>() / size_of::<u64>();
+    let mut headers = MaybeUninit::<Headers>::uninit();
+    let start = headers.as_mut_ptr();
+    for word in 0..WORDS {
+        // SAFETY: inside the room for headers, which is aligned for it.
+        unsafe { start.cast::<u64>().add(word).write_volatile(0) };
+    }
+    // SAFETY: both fields lie in that room; with them every field has a valid value, since all
+    // others are numbers.
+    unsafe {
+        (&raw mut (*start).problem).write(None);
+        (&raw mut (*start).tcp).write(None);
+        headers.assume_init()
+    }
 }
 
 /// A packet and the context that it came with.

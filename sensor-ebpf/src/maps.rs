@@ -15,6 +15,8 @@ use sensor_abi::{
     flow::{Fill, FlowKey, FlowStats, coarse},
     loss::Loss,
     record::{Header, privilege::Identity},
+    parse::headers::Headers,
+    record::Header,
     seen::Signal,
     sketch::{SweepKey, SweepStats},
     syscall::SyscallKey,
@@ -129,6 +131,17 @@ impl Scratch {
 /// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts;
 /// even or odd. The sensor flips it, waits until no program can still write the other half, then
 /// reads and empties that half.
+/// A packet whose flow has no entry yet, and room for what is asked about it.
+#[repr(C, align(8))]
+pub struct Beginning {
+    pub headers: Headers,
+    /// A `bpf_sock_tuple`, in either of its forms.
+    pub tuple: [u32; 9],
+    pub sweep: SweepKey,
+}
+
+/// Which half of each pair is written: index 0 flows, 1 system calls; even or odd. The sensor flips
+/// it, waits until no program can still write the other half, then reads and empties that half.
 #[btf_map]
 pub static GENERATION: Array<u32, 4> = Array::new();
 
@@ -157,12 +170,16 @@ pub static SWEEPS_EVEN: LruHashMap<SweepKey, SweepStats, SWEEPS_MAX> = LruHashMa
 /// Who probes what, written while the generation is odd.
 #[btf_map]
 pub static SWEEPS_ODD: LruHashMap<SweepKey, SweepStats, SWEEPS_MAX> = LruHashMap::new();
+/// Packets whose flow has no entry yet, one per CPU. Only programs use it.
+#[btf_map]
+pub static BEGINNING: PerCpuArray<Beginning, 1> = PerCpuArray::new();
 /// Entries of the tables of each generation.
 #[btf_map]
 pub static FILL: Array<Fill, 2> = Array::new();
 /// Packets that found no room at all, by generation, family and protocol.
 #[btf_map]
-pub static FLOWS_COARSE: PerCpuArray<FlowStats, { 2 * coarse::SLOTS as usize }> = PerCpuArray::new();
+pub static FLOWS_COARSE: PerCpuArray<FlowStats, { 2 * coarse::SLOTS as usize }> =
+    PerCpuArray::new();
 
 /// System calls, written while the generation is even. Full: counted as a fault.
 #[btf_map]

@@ -20,7 +20,7 @@
 //! that it makes the host send, up to the mark; then pairs, prefixes and protocols; and sketches,
 //! of which the least recently used are evicted, and counted.
 
-use sensor_abi::parse::headers::{Headers, Tcp, Way, protocol, quoted, tcp_flag};
+use sensor_abi::parse::headers::{Headers, Way, protocol, quoted, tcp_flag};
 
 /// What a packet is, by its headers alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +90,20 @@ pub enum Place {
     Probe,
 }
 
-/// Decides. `socket` looks for the packet's socket, which costs as much as an entry, so it is only
-/// asked where the answer matters.
+/// Returns whether the packet's socket decides, which costs as much to look for as an entry.
 #[inline(always)]
-pub fn place(headers: &Headers, way: Way, room: Room, socket: impl FnOnce() -> Socket) -> Place {
+pub fn needs_socket(headers: &Headers, way: Way, room: Room) -> bool {
+    match shape(headers) {
+        Shape::Unreachable | Shape::Odd => false,
+        Shape::Syn => way == Way::Ingress && room == Room::Any,
+        Shape::Reset => refusal(headers, way) != Refusal::Own && !aborts(headers, way),
+        Shape::Ordinary => room == Room::Proven && headers.tcp.is_some(),
+    }
+}
+
+/// Decides. `socket` is the packet's, or [`Socket::None`] where it is not needed.
+#[inline(always)]
+pub fn place(headers: &Headers, way: Way, room: Room, socket: Socket) -> Place {
     match shape(headers) {
         // The error answers who sent the packet that it quotes.
         Shape::Unreachable => probe_of_host(way == Way::Ingress),
@@ -101,13 +111,13 @@ pub fn place(headers: &Headers, way: Way, room: Room, socket: impl FnOnce() -> S
         Shape::Syn => match way {
             Way::Egress if room == Room::Any => Place::Exact,
             Way::Egress => Place::OwnProbe,
-            Way::Ingress if socket() == Socket::None || room != Room::Any => Place::Probe,
+            Way::Ingress if socket == Socket::None || room != Room::Any => Place::Probe,
             Way::Ingress => Place::Exact,
         },
-        Shape::Reset => reset(headers.tcp, way, room, socket),
+        Shape::Reset => reset(headers, way, room, socket),
         Shape::Ordinary if room == Room::Any => Place::Exact,
         Shape::Ordinary if room == Room::Full || headers.tcp.is_none() => Place::Coarse,
-        Shape::Ordinary => match (socket(), way) {
+        Shape::Ordinary => match (socket, way) {
             (Socket::Connected, _) => Place::Exact,
             (Socket::Opening, Way::Ingress) => Place::Completed,
             _ => Place::Coarse,
@@ -134,19 +144,46 @@ pub fn shape(headers: &Headers) -> Shape {
     }
 }
 
-/// A refusal of a SYN acknowledges it and has no sequence number of its own (RFC 9293, 3.10.7.1);
-/// other segments to nowhere are answered without acknowledgement. A RST that leaves with both
-/// aborts a real connection, whose socket may be gone by now.
+/// Whose attempt a RST refuses, if it does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The other end's: the host refuses.
+    Own,
+    /// The host's: it is refused.
+    Others,
+    None,
+}
+
+/// A refusal of a SYN acknowledges it and has no sequence number of its own (RFC 9293, 3.10.7.1).
 #[inline(always)]
-fn reset(tcp: Option<Tcp>, way: Way, room: Room, socket: impl FnOnce() -> Socket) -> Place {
-    let acknowledges = tcp.is_some_and(|tcp| tcp.flags & tcp_flag::ACK != 0);
-    let refuses = acknowledges && tcp.is_some_and(|tcp| tcp.seq == 0);
-    let aborts = way == Way::Egress && acknowledges && !refuses;
-    if way == Way::Egress && refuses {
+fn refusal(headers: &Headers, way: Way) -> Refusal {
+    match (acknowledges(headers) && headers.tcp.is_some_and(|tcp| tcp.seq == 0), way) {
+        (false, _) => Refusal::None,
+        (true, Way::Egress) => Refusal::Own,
+        (true, Way::Ingress) => Refusal::Others,
+    }
+}
+
+/// A RST that leaves with both numbers aborts a real connection, whose socket may be gone by now:
+/// segments to nowhere are answered without acknowledgement.
+#[inline(always)]
+fn aborts(headers: &Headers, way: Way) -> bool {
+    way == Way::Egress && acknowledges(headers) && refusal(headers, way) == Refusal::None
+}
+
+#[inline(always)]
+fn acknowledges(headers: &Headers) -> bool {
+    headers.tcp.is_some_and(|tcp| tcp.flags & tcp_flag::ACK != 0)
+}
+
+#[inline(always)]
+fn reset(headers: &Headers, way: Way, room: Room, socket: Socket) -> Place {
+    let refusal = refusal(headers, way);
+    if refusal == Refusal::Own {
         return Place::Probe;
     }
-    if !aborts && socket() == Socket::None {
-        return probe_of_host(refuses);
+    if socket == Socket::None && !aborts(headers, way) {
+        return probe_of_host(refusal == Refusal::Others);
     }
     if room == Room::Any { Place::Exact } else { Place::Coarse }
 }

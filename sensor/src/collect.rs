@@ -133,7 +133,6 @@ impl Collector {
             self.used(ledger, on);
         }
         self.switch_counting(clock.boot_ns);
-        self.probes.follow_interfaces();
     }
 
     /// Reads the counters as well, and brings the ledger up to date.

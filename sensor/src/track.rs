@@ -5,8 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use wire::limits::LINEAGE_MAX;
-use wire::record::process_flag;
-use wire::record::{direction, flow_detail as detail, process_flag, tunnel};
+use wire::record::{flow_detail as detail, process_flag, tunnel};
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::ClockPair;

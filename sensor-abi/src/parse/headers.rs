@@ -96,6 +96,9 @@ pub struct Tcp {
 }
 
 /// What the headers of one packet say.
+///
+/// Aligned so that a kernel program can clear it in whole words.
+#[repr(align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// The flow that the packet belongs to, seen from the host.
@@ -130,8 +133,9 @@ impl Headers {
         headers
     }
 
-    /// As [`Headers::ethernet`], in place: a kernel program has 512 bytes of stack. For the same
-    /// reason every field is read by itself and stored at once.
+    /// As [`Headers::ethernet`], in place, over what is [`Headers::default`] before: a kernel
+    /// program has 512 bytes of stack. For the same reason every field is read by itself and stored
+    /// at once.
     #[inline(always)]
     pub fn read_ethernet<P: Packet>(&mut self, packet: &P, reading: Reading) {
         self.begin(reading);
@@ -141,7 +145,7 @@ impl Headers {
         self.end(read);
     }
 
-    /// Reads a packet of an interface that has no link layer: it starts with the IP header.
+    /// Likewise, for a packet of an interface without a link layer: it starts with the IP header.
     #[inline(always)]
     pub fn read_ip<P: Packet>(&mut self, packet: &P, reading: Reading) {
         self.begin(reading);
@@ -154,7 +158,6 @@ impl Headers {
 
     #[inline(always)]
     fn begin(&mut self, reading: Reading) {
-        *self = Self::default();
         self.key.ifindex = reading.ifindex;
         self.key.detail = detail::PROTOCOL_ONLY;
     }
@@ -192,6 +195,8 @@ impl Headers {
     fn enter<P: Packet>(&mut self, packet: &P, inner: Inner, way: Way) -> Step<usize> {
         self.key.tunnel = inner.kind;
         self.key.tunnel_id = inner.id;
+        // A shorter address must not keep a part of the outer one.
+        (self.key.local_addr, self.key.remote_addr) = ([0; 16], [0; 16]);
         self.network(packet, inner.ethertype, packet.at(inner.offset), way)
     }
 
@@ -252,8 +257,8 @@ impl Headers {
         self.key.protocol = number;
         self.key.detail = detail::NO_PORTS;
         let (from, to) = self.addresses(way);
-        *from = mapped(source);
-        *to = mapped(destination);
+        map(from, source);
+        map(to, destination);
         if fragment_offset != 0 {
             return Err(None);
         }
@@ -366,6 +371,13 @@ fn need<const N: usize>(bytes: Option<[u8; N]>) -> Step<[u8; N]> {
 #[inline(always)]
 fn be16<P: Packet>(packet: &P, offset: usize) -> Step<u16> {
     need(packet.read::<2>(offset)).map(u16::from_be_bytes)
+}
+
+/// Writes an IPv4 address over one that is all zero.
+#[inline(always)]
+fn map(address: &mut [u8; 16], [a, b, c, d]: [u8; 4]) {
+    (address[10], address[11]) = (0xff, 0xff);
+    (address[12], address[13], address[14], address[15]) = (a, b, c, d);
 }
 
 #[inline(always)]

@@ -10,7 +10,7 @@ use sensor_abi::{
     parse::headers::{Headers, Way},
 };
 use sensor_ebpf::{
-    place::{Place, Room, Socket, place},
+    place::{Place, Room, Socket, needs_socket, place},
     tally,
 };
 
@@ -19,8 +19,8 @@ use crate::{
     fault,
     kernel::setting,
     maps::{
-        FILL, FLOWS_COARSE, FLOWS_EVEN, FLOWS_ODD, PAIRS_EVEN, PAIRS_ODD, PREFIXES_EVEN,
-        PREFIXES_ODD,
+        BEGINNING, Beginning, FILL, FLOWS_COARSE, FLOWS_EVEN, FLOWS_ODD, PAIRS_EVEN, PAIRS_ODD,
+        PREFIXES_EVEN, PREFIXES_ODD,
     },
 };
 
@@ -45,11 +45,17 @@ static NEW: FlowStats = FlowStats::ZERO;
 /// Finds counters for the packet, in the generation that is written now (0 or 1).
 #[inline(always)]
 pub fn stats<S: Source>(source: &S, headers: &Headers, way: Way, generation: u32) -> Option<Found> {
+    let room = behind_map(headers)?;
     let fill = FILL.get_ptr_mut(generation)?;
     // SAFETY: a slot of the map, valid for the program's run; read as a hint only.
     let entries = unsafe { (*fill).exact };
-    let room = Room::left(entries, limit(setting!(flows.flows_max)));
-    let place = place(headers, way, room, || socket(source, &headers.key));
+    let left = Room::left(entries, limit(setting!(flows.flows_max)));
+    let mut found = Socket::None;
+    if needs_socket(&room.headers, way, left) {
+        found = socket(source, room);
+    }
+    let headers = &mut room.headers;
+    let place = place(headers, way, left, found);
     match place {
         Place::Exact | Place::Completed => {
             if let Some(stats) = exact(generation, &headers.key, fill) {
@@ -62,18 +68,36 @@ pub fn stats<S: Source>(source: &S, headers: &Headers, way: Way, generation: u32
         }
         Place::Coarse => {}
         Place::Probe | Place::OwnProbe => {
-            sweep::count(source, headers, place == Place::OwnProbe, generation, fill);
+            let own = place == Place::OwnProbe;
+            sweep::count(source, headers, &mut room.sweep, own, generation, fill);
         }
     }
-    if room != Room::Any {
+    if left != Room::Any {
         fault::count(Fault::FlowTableFull);
     }
-    let stats = coarser(generation, headers.key, fill)?;
+    let stats = coarser(generation, &mut headers.key, fill)?;
     if let Some(tcp) = headers.tcp {
         // SAFETY: this CPU's slot, see `count`.
         tally::shared_segment(unsafe { &mut *stats }, way, tcp);
     }
     Some(Found { stats, shared: true })
+}
+
+/// Copies the headers into a map's value, about which the verifier knows nothing. From here on all
+/// packets are one state to it; with what it knows of the stack it would follow every kind of
+/// packet through all of this file. What else is put together here lies there too, because the
+/// stack is small.
+#[inline(always)]
+fn behind_map(headers: &Headers) -> Option<&'static mut Beginning> {
+    let mut room = BEGINNING.get_ptr_mut(0)?;
+    // SAFETY: this CPU's slot, valid for the program's run; softirqs are off, so that no other
+    // packet program uses it meanwhile. The instruction does nothing but keep the compiler from
+    // taking the copied values from registers instead.
+    unsafe {
+        (&raw mut (*room).headers).write(*headers);
+        core::arch::asm!("{0} = {0}", inout(reg) room, options(nostack));
+        Some(&mut *room)
+    }
 }
 
 #[inline(always)]
@@ -95,31 +119,31 @@ fn exact(generation: u32, key: &FlowKey, fill: *mut Fill) -> Option<*mut FlowSta
 /// Finds the counters of the pair of addresses; when that table is full, of their prefixes; then of
 /// the protocol, for which there is always room.
 #[inline(always)]
-fn coarser(generation: u32, mut key: FlowKey, fill: *mut Fill) -> Option<*mut FlowStats> {
+fn coarser(generation: u32, key: &mut FlowKey, fill: *mut Fill) -> Option<*mut FlowStats> {
     key.without_ports();
     let pairs = if generation == 0 { &PAIRS_EVEN } else { &PAIRS_ODD };
-    if let Some(stats) = pairs.get_ptr_mut(&key) {
+    if let Some(stats) = pairs.get_ptr_mut(&*key) {
         return Some(stats);
     }
     // SAFETY: a field of a map's value, here and below; a full table need not be tried.
     if unsafe { (*fill).pairs } < limit(setting!(flows.pairs_max)) {
-        if pairs.insert(&key, &NEW, u64::from(BPF_NOEXIST)).is_ok() {
+        if pairs.insert(&*key, &NEW, u64::from(BPF_NOEXIST)).is_ok() {
             fault::add(unsafe { &raw mut (*fill).pairs }, 1);
         }
-        if let Some(stats) = pairs.get_ptr_mut(&key) {
+        if let Some(stats) = pairs.get_ptr_mut(&*key) {
             return Some(stats);
         }
     }
     key.to_prefixes();
     let prefixes = if generation == 0 { &PREFIXES_EVEN } else { &PREFIXES_ODD };
-    if let Some(stats) = prefixes.get_ptr_mut(&key) {
+    if let Some(stats) = prefixes.get_ptr_mut(&*key) {
         return Some(stats);
     }
     if unsafe { (*fill).prefixes } < limit(setting!(flows.prefixes_max)) {
-        if prefixes.insert(&key, &NEW, u64::from(BPF_NOEXIST)).is_ok() {
+        if prefixes.insert(&*key, &NEW, u64::from(BPF_NOEXIST)).is_ok() {
             fault::add(unsafe { &raw mut (*fill).prefixes }, 1);
         }
-        if let Some(stats) = prefixes.get_ptr_mut(&key) {
+        if let Some(stats) = prefixes.get_ptr_mut(&*key) {
             return Some(stats);
         }
     }
@@ -131,26 +155,25 @@ fn coarser(generation: u32, mut key: FlowKey, fill: *mut Fill) -> Option<*mut Fl
 
 /// Looks for the host's socket of a TCP packet.
 #[inline(always)]
-fn socket<S: Source>(source: &S, key: &FlowKey) -> Socket {
-    // SAFETY: an all-zero tuple is valid.
-    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+fn socket<S: Source>(source: &S, room: &mut Beginning) -> Socket {
+    let (key, tuple) = (&room.headers.key, &mut room.tuple);
+    let ports = u32::from(key.remote_port.to_be()) | u32::from(key.local_port.to_be()) << 16;
     let size = if key.family == family::IPV4 {
-        tuple.__bindgen_anon_1.ipv4.saddr = last_word(&key.remote_addr);
-        tuple.__bindgen_anon_1.ipv4.daddr = last_word(&key.local_addr);
-        tuple.__bindgen_anon_1.ipv4.sport = key.remote_port.to_be();
-        tuple.__bindgen_anon_1.ipv4.dport = key.local_port.to_be();
+        tuple[0] = word(&key.remote_addr, 12);
+        tuple[1] = word(&key.local_addr, 12);
+        tuple[2] = ports;
         TUPLE_V4
     } else {
-        tuple.__bindgen_anon_1.ipv6.saddr = words(&key.remote_addr);
-        tuple.__bindgen_anon_1.ipv6.daddr = words(&key.local_addr);
-        tuple.__bindgen_anon_1.ipv6.sport = key.remote_port.to_be();
-        tuple.__bindgen_anon_1.ipv6.dport = key.local_port.to_be();
+        for at in 0..4 {
+            tuple[at] = word(&key.remote_addr, at * 4);
+            tuple[at + 4] = word(&key.local_addr, at * 4);
+        }
+        tuple[8] = ports;
         TUPLE_V6
     };
+    let tuple = tuple.as_mut_ptr().cast::<bpf_sock_tuple>();
     // SAFETY: the program's own context, and a tuple of the size that is said.
-    let found = unsafe {
-        bpf_skc_lookup_tcp(source.as_ptr(), &raw mut tuple, size, BPF_F_CURRENT_NETNS, 0)
-    };
+    let found = unsafe { bpf_skc_lookup_tcp(source.as_ptr(), tuple, size, BPF_F_CURRENT_NETNS, 0) };
     if found.is_null() {
         return Socket::None;
     }
@@ -165,15 +188,8 @@ fn socket<S: Source>(source: &S, key: &FlowKey) -> Socket {
     }
 }
 
+/// Four bytes of an address, as they lie in memory.
 #[inline(always)]
-fn last_word(address: &[u8; 16]) -> u32 {
-    u32::from_ne_bytes([address[12], address[13], address[14], address[15]])
-}
-
-#[inline(always)]
-fn words(address: &[u8; 16]) -> [u32; 4] {
-    let word = |at: usize| {
-        u32::from_ne_bytes([address[at], address[at + 1], address[at + 2], address[at + 3]])
-    };
-    [word(0), word(4), word(8), word(12)]
+fn word(address: &[u8; 16], at: usize) -> u32 {
+    u32::from_ne_bytes([address[at], address[at + 1], address[at + 2], address[at + 3]])
 }

@@ -25,16 +25,20 @@ static NEW: SweepStats = SweepStats::ZERO;
 pub fn count<S: Source>(
     source: &S,
     headers: &Headers,
+    prober: &mut SweepKey,
     outgoing: bool,
     generation: u32,
     fill: *mut Fill,
 ) {
     let key = &headers.key;
     let shape = shape(headers);
-    let (prober, mut probed) = if outgoing {
-        (key.local_addr, Quoted { address: key.remote_addr, port: key.remote_port })
+    prober.outgoing = u32::from(outgoing);
+    let mut probed = if outgoing {
+        prober.source = key.local_addr;
+        Quoted { address: key.remote_addr, port: key.remote_port }
     } else {
-        (key.remote_addr, Quoted { address: key.local_addr, port: key.local_port })
+        prober.source = key.remote_addr;
+        Quoted { address: key.local_addr, port: key.local_port }
     };
     if shape == Shape::Unreachable {
         probed = quoted::read(source, key, usize::from(headers.transport))
@@ -43,8 +47,7 @@ pub fn count<S: Source>(
     fault::seen(Signal::Sweep);
     // SAFETY: a field of a map's value.
     fault::add(unsafe { &raw mut (*fill).probes }, 1);
-    let key = SweepKey { source: prober, outgoing: u32::from(outgoing) };
-    if let Some(stats) = stats(generation, &key, fill) {
+    if let Some(stats) = stats(generation, prober, fill) {
         add(stats, shape, &probed);
     }
 }

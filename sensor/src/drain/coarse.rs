@@ -19,7 +19,9 @@ impl Coarse {
     /// Takes what a generation has, which nobody writes now, and sets it back to zero.
     pub(super) fn take(&mut self, half: u32, mut on: impl FnMut(FlowKey, &[FlowStats])) {
         for slot in 0..coarse::SLOTS {
-            if let Err(error) = self.take_slot(half * coarse::SLOTS + slot, coarse::key(slot), &mut on) {
+            if let Err(error) =
+                self.take_slot(half * coarse::SLOTS + slot, coarse::key(slot), &mut on)
+            {
                 error!(%error, "the coarse flow table cannot be read");
                 return;
             }

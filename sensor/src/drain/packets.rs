@@ -1,8 +1,6 @@
 //! What the packet programs counted: flows, coarser keys where those had no room, and probes.
 
-use aya::{
-    maps::{Array, MapData},
-};
+use aya::maps::{Array, MapData};
 use sensor_abi::{
     flow::{Fill, FlowKey, FlowStats},
     sketch::{SweepKey, SweepStats},
@@ -18,7 +16,10 @@ use super::{
     },
     typed,
 };
-use crate::{clock, probe::{Maps, ProbeError}};
+use crate::{
+    clock,
+    probe::{Maps, ProbeError},
+};
 
 /// The tables of both generations, which are switched together.
 pub(super) struct Packets {

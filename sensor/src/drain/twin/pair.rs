@@ -155,7 +155,7 @@ fn table(maps: &mut Maps, name: &'static str) -> Result<(MapData, usize), ProbeE
             })?;
             Ok((data, cpus))
         }
-        Some(Map::LruHashMap(data)) => Ok((data, 1)),
+        Some(Map::HashMap(data) | Map::LruHashMap(data)) => Ok((data, 1)),
         Some(_) => Err(unusable("it is no table that can be read in batches".to_owned())),
         None => Err(ProbeError::Map(name)),
     }

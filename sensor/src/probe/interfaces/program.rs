@@ -3,11 +3,13 @@
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
+        LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType, Xdp,
         tc::{self, SchedClassifierLinkId},
         xdp::{self, XdpLinkId},
     },
 };
+
+use tracing::debug;
 
 use super::{
     super::{XdpMode, attach},
@@ -101,6 +103,7 @@ impl Attacher {
         let program = attach::typed::<Xdp>(programs, XDP)?;
         if program.fd().is_err() {
             program.load()?;
+            verified(XDP, program.info());
         }
         program.attach_to_if_index(link.index, mode)
     }
@@ -155,9 +158,15 @@ impl Attacher {
         let program = attach::typed::<SchedClassifier>(programs, name)?;
         if program.fd().is_err() {
             program.load()?;
+            verified(name, program.info());
         }
         program.attach_with_options(&link.name, side, options)
     }
+}
+
+fn verified(program: &str, info: Result<ProgramInfo, ProgramError>) {
+    let instructions = info.ok().and_then(|info| info.verified_instruction_count());
+    debug!(program, instructions, "the verifier took a program");
 }
 
 /// Detaches what is attached; fails where the interface is gone, which is as good.
