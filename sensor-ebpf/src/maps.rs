@@ -14,9 +14,8 @@ use sensor_abi::{
     fault::Fault,
     flow::{Fill, FlowKey, FlowStats, coarse},
     loss::Loss,
-    record::{Header, privilege::Identity},
     parse::headers::Headers,
-    record::Header,
+    record::{Header, privilege::Identity},
     seen::Signal,
     sketch::{SweepKey, SweepStats},
     syscall::SyscallKey,
@@ -128,9 +127,6 @@ impl Scratch {
     pub const SIZE: usize = 16 * 1024;
 }
 
-/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts;
-/// even or odd. The sensor flips it, waits until no program can still write the other half, then
-/// reads and empties that half.
 /// A packet whose flow has no entry yet, and room for what is asked about it.
 #[repr(C, align(8))]
 pub struct Beginning {
@@ -140,8 +136,9 @@ pub struct Beginning {
     pub sweep: SweepKey,
 }
 
-/// Which half of each pair is written: index 0 flows, 1 system calls; even or odd. The sensor flips
-/// it, waits until no program can still write the other half, then reads and empties that half.
+/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts;
+/// even or odd. The sensor flips it, waits until no program can still write the other half, then
+/// reads and empties that half.
 #[btf_map]
 pub static GENERATION: Array<u32, 4> = Array::new();
 

@@ -134,13 +134,6 @@ impl Drain {
         })
     }
 
-    /// Goes on after another process that read the same maps: what is in tables whose totals are
-    /// never reset has been told by that one.
-    pub fn resume(&mut self) {
-        let overflowed = self.faults()[Fault::FlowTableFull as usize];
-        self.coarse.changes(overflowed, &mut Vec::new());
-    }
-
     /// Empties the rings without waiting, and hands each record to `on`.
     pub fn records(&mut self, on: &mut dyn FnMut(Record<'_>)) -> Drained {
         self.rings.empty(on)

@@ -14,7 +14,7 @@ use crate::convert::{self, Event, Executed, Head, SocketChange, What};
 use crate::hash::{self, FileId, Hashes, Known};
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record, Text};
-use crate::owner::Owners;
+use crate::owner::{Owner, Owners};
 use crate::privileged::{self, ProcLink};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
