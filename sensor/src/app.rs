@@ -96,17 +96,17 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     let now_ns = ClockPair::now().unix_ns;
     let (holder, drain, load) = Holder::remote(loader)?;
     let (spool, carried) = Spool::open(&spool_dir, config.spool_max_bytes, now_ns);
-    let outbox = match Memory::open(&config.state_dir.join(LEDGER_FILE), load) {
-        Ok((memory, resumed)) => Outbox::kept(spool, &carried, (memory, resumed)),
+    let (outbox, resumed) = match Memory::open(&config.state_dir.join(LEDGER_FILE), load) {
+        Ok((memory, resumed)) => (Outbox::kept(spool, &carried, (memory, resumed)), resumed),
         Err(error) => {
             tracing::warn!(%error, "totals are not kept for the case that this process is killed");
-            Outbox::new(spool, &carried)
+            (Outbox::new(spool, &carried), false)
         }
     };
     let torn_bytes = outbox.stats().torn_bytes;
     tracing::info!(events = carried.total(), torn_bytes, "spool of earlier starts taken over");
     let settings = config.probe_settings();
-    let mut collector = Collector::of(holder, drain, &settings, scope_path(config));
+    let mut collector = Collector::of(holder, drain, &settings, scope_path(config), resumed);
     collector.watch_host(&config.host_settings(Some(&config.state_dir)));
     log_hooks(&collector.status().hooks);
     let batcher = Batcher::new(outbox.epoch(), start);

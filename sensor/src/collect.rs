@@ -48,12 +48,18 @@ impl Collector {
     /// Attaches the programs, then learns which processes there are: in this order none is missed.
     pub fn start(settings: &Settings, scope: Vec<u8>) -> Result<Self, ProbeError> {
         let (holder, drain) = Holder::own(settings)?;
-        Ok(Self::of(holder, drain, settings, scope))
+        Ok(Self::of(holder, drain, settings, scope, false))
     }
 
-    /// Does the same with programs that are attached already, perhaps since before this process
-    /// began: what an earlier one has read is no longer in the maps.
-    pub fn of(holder: Holder, drain: Drain, settings: &Settings, scope: Vec<u8>) -> Self {
+    /// Does the same with programs that are attached already. `resumed` says that an earlier worker
+    /// read their maps, and was killed.
+    pub fn of(
+        holder: Holder,
+        drain: Drain,
+        settings: &Settings,
+        scope: Vec<u8>,
+        resumed: bool,
+    ) -> Self {
         let mut tracker = Tracker::new(scope);
         tracker.tell_more(&settings.variables);
         let now = ClockPair::now();
