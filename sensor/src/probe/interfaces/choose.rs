@@ -121,11 +121,11 @@ mod tests {
         fn a_name_matches_itself_and_its_parts_with_stars(name in "[a-z0-9.]{0,15}", cut in 0usize..15) {
             let (front, back) = name.split_at(cut.min(name.len()));
             prop_assert!(matches(&name, &name));
-            prop_assert!(matches(&format!("{front}*"), &name));
-            prop_assert!(matches(&format!("*{back}"), &name));
-            let starred = format!("{front}*{back}");
-            prop_assert!(matches(&starred, &name));
-            let other = format!("{}?", name);
+            let starred = [format!("{front}*"), format!("*{back}"), format!("{front}*{back}")];
+            for pattern in starred {
+                prop_assert!(matches(&pattern, &name));
+            }
+            let other = format!("{name}?");
             prop_assert!(!matches(&other, &name));
         }
     }
