@@ -22,11 +22,13 @@ pub enum Fault {
     OffsetUnknown = 5,
     /// The table of connecting sockets was full, so a connection has no process.
     SocketTableFull = 6,
+    /// The table of timed system calls was full, so a call was counted without its time.
+    CallUntimed = 7,
 }
 
 impl Fault {
     /// Every fault, in the order of its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PacketTruncated,
         Self::PacketNotIp,
         Self::FlowTableFull,
@@ -34,6 +36,7 @@ impl Fault {
         Self::PathUnreadable,
         Self::OffsetUnknown,
         Self::SocketTableFull,
+        Self::CallUntimed,
     ];
 
     /// Number of slots in the `FAULTS` array.
@@ -49,6 +52,7 @@ impl Fault {
             Self::PathUnreadable => "path_unreadable",
             Self::OffsetUnknown => "offset_unknown",
             Self::SocketTableFull => "socket_table_full",
+            Self::CallUntimed => "call_untimed",
         }
     }
 }

@@ -18,7 +18,7 @@ use sensor_abi::{
     record::{Header, privilege::Identity},
     seen::Signal,
     sketch::{SweepKey, SweepStats},
-    syscall::SyscallKey,
+    syscall::{SyscallKey, SyscallStats},
     usage::{USES_MAX, Use, UseKey},
 };
 
@@ -32,7 +32,8 @@ const PAIRS_MAX: usize = 4_096;
 const PREFIXES_MAX: usize = 1_024;
 /// Sources of probes in one drain interval; the least recently seen are evicted.
 const SWEEPS_MAX: usize = 2_048;
-/// Pairs of process and system call in one drain interval.
+/// Pairs of process and system call in one drain interval. Not per CPU: the room that the times take
+/// would grow with them.
 const SYSCALLS_MAX: usize = 8_192;
 /// Threads that send at the same time, which few do for long.
 const SENDING_MAX: usize = 2_048;
@@ -44,6 +45,8 @@ const USERS_MAX: usize = 8_192;
 const ACTS_MAX: usize = 2_048;
 /// Threads whose credentials changed lately.
 const IDENTITIES_MAX: usize = 2_048;
+/// Threads that were in a system call lately.
+const TIMED_MAX: usize = 8_192;
 /// Sockets between `connect` and its result, or between `close` and its end.
 const OWNERS_MAX: usize = 16_384;
 /// Listening ports on the host.
@@ -61,6 +64,16 @@ const REPORTED_MAX: usize = 1_024;
 
 /// cgroups whose allowance is known. One that was evicted starts with a whole one.
 const ALLOWANCES_MAX: usize = 4_096;
+
+/// A system call that a thread is in.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// When it began, nanoseconds since boot; 0 when it has ended.
+    pub start_ns: u64,
+    pub number: u32,
+    pub reserved: u32,
+}
 
 /// The process that a socket belongs to.
 #[repr(C)]
@@ -180,10 +193,17 @@ pub static FLOWS_COARSE: PerCpuArray<FlowStats, { 2 * coarse::SLOTS as usize }> 
 
 /// System calls, written while the generation is even. Full: counted as a fault.
 #[btf_map]
-pub static SYSCALLS_EVEN: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuHashMap::new();
+pub static SYSCALLS_EVEN: HashMap<SyscallKey, SyscallStats, SYSCALLS_MAX> = HashMap::new();
 /// System calls, written while the generation is odd.
 #[btf_map]
-pub static SYSCALLS_ODD: PerCpuHashMap<SyscallKey, u64, SYSCALLS_MAX> = PerCpuHashMap::new();
+pub static SYSCALLS_ODD: HashMap<SyscallKey, SyscallStats, SYSCALLS_MAX> = HashMap::new();
+/// The call that each thread is in, by its id. Only programs use it; evicts.
+#[btf_map]
+pub static TIMED: LruHashMap<u32, Call, TIMED_MAX> = LruHashMap::new();
+/// When the current window of counting began, set by the sensor: a call that began before it is not
+/// timed, since the thread may have made others meanwhile.
+#[btf_map]
+pub static WINDOW: Array<u64, 1> = Array::new();
 
 /// Uses of sockets, written while the generation is even; on all CPUs together, since a socket and
 /// a process rarely meet on two at once. Full: lost.

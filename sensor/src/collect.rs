@@ -256,6 +256,9 @@ impl Collector {
 
     fn switch_counting(&mut self, now_ns: u64) {
         let Some(on) = self.duty.switch(now_ns) else { return };
+        if on {
+            self.drain.open_window(now_ns);
+        }
         if let Err(error) = self.holder.set_syscall_counting(on) {
             tracing::warn!(on, %error, "cannot switch the counting of system calls");
         }

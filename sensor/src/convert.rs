@@ -4,7 +4,7 @@ use sensor_abi::act::ActKey;
 use sensor_abi::flow::{Direction, FlowKey, FlowStats};
 use sensor_abi::record as abi;
 use sensor_abi::record::socket_event;
-use sensor_abi::syscall::SyscallKey;
+use sensor_abi::syscall::{LATENCY_FIRST, SyscallKey, SyscallStats};
 use wire::record::{
     Address, Connection, Counters, Exit, Flow, Privilege, ProcessRef, Syscalls, connection_event,
     direction, privilege_action,
@@ -36,7 +36,7 @@ const ICMPV6_ECHO_REQUEST: u16 = 128;
 /// A flow as the drain gives it.
 pub type FlowCount = (FlowKey, FlowStats);
 /// Counted system calls as the drain gives them.
-pub type SyscallCount = (SyscallKey, u64);
+pub type SyscallCount = (SyscallKey, SyscallStats);
 
 /// A counted act as the drain gives it.
 pub type ActCount = (ActKey, u64);
@@ -256,12 +256,14 @@ pub fn flow(key: &FlowKey, stats: &FlowStats, clock: ClockPair) -> (Tuple, u8, F
 }
 
 /// Converts counted system calls; returns the pid as well, since a count names no start time.
-pub fn syscalls(key: &SyscallKey, count: u64, time_ns: u64, window_ns: u64) -> (u32, Syscalls) {
-    let process = ProcessRef::default();
-    (
-        key.tgid,
-        Syscalls { time_ns, process, number: key.number, count, window_ns, latency: Vec::new() },
-    )
+pub fn syscalls(calls: &SyscallCount, time_ns: u64, window_ns: u64) -> (u32, Syscalls) {
+    let (key, stats) = calls;
+    let used = stats.latency.iter().rposition(|&calls| calls > 0).map_or(0, |last| last + 1);
+    // The wire's buckets start at one nanosecond.
+    let mut latency = vec![0; if used > 0 { LATENCY_FIRST as usize } else { 0 }];
+    latency.extend_from_slice(&stats.latency[..used]);
+    let (process, number, count) = (ProcessRef::default(), key.number, stats.count);
+    (key.tgid, Syscalls { time_ns, process, number, count, window_ns, latency })
 }
 
 /// Who opened a flow, from its packets. Of a TCP flow only a SYN tells: who answered one did not

@@ -14,7 +14,7 @@ use sensor_abi::{
     record as abi,
     seen::Signal,
     sketch::{SweepKey, SweepStats},
-    syscall::SyscallKey,
+    syscall::{SyscallKey, SyscallStats},
     usage::{USES_MAX, Use, UseKey},
 };
 use tracing::error;
@@ -93,7 +93,8 @@ pub struct Drain {
     rings: Rings,
     packets: Packets,
     sweeps: Vec<(SweepKey, SweepStats)>,
-    syscalls: Twin<SyscallKey, u64>,
+    syscalls: Twin<SyscallKey, SyscallStats>,
+    window: Array<MapData, u64>,
     uses: Twin<UseKey, Use>,
     /// Entries made in the tables of uses since load, and how many there were at the last reading.
     uses_made: Array<MapData, u64>,
@@ -127,6 +128,7 @@ impl Drain {
                 1,
             )?,
             acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], generation, 3)?,
+            window: typed(maps, "WINDOW")?,
             faults: typed(maps, "FAULTS")?,
             seen: typed(maps, "SEEN")?,
             lost: typed(maps, "LOST")?,
@@ -163,10 +165,17 @@ impl Drain {
     }
 
     /// Returns the system calls counted since the last call, in the same way.
-    pub fn syscalls(&mut self) -> Vec<(SyscallKey, u64)> {
+    pub fn syscalls(&mut self) -> Vec<(SyscallKey, SyscallStats)> {
         let mut counts = Vec::new();
-        self.syscalls.empty(&mut |key, values| counts.push((key, values.iter().sum())));
+        self.syscalls.empty(&mut |key, values| counts.extend(values.first().map(|v| (key, *v))));
         counts
+    }
+
+    /// Says when the next window of counting begins: only calls that begin later are timed.
+    pub fn open_window(&mut self, now_ns: u64) {
+        if let Err(error) = self.window.set(0, now_ns, 0) {
+            error!(%error, "the window of counting cannot be set");
+        }
     }
 
     /// Returns what went through sockets since the last call, in the same way.

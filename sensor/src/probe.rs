@@ -223,7 +223,8 @@ pub struct Probes {
     log: Option<ProgramLog>,
     /// Whether the program that counts system calls was loaded.
     countable: bool,
-    syscalls: Option<RawTracePointLinkId>,
+    /// The links on begins and ends of system calls, while they are counted.
+    syscalls: Option<[RawTracePointLinkId; 2]>,
 }
 
 impl Probes {
@@ -273,17 +274,47 @@ impl Probes {
         self.map_bytes.clone()
     }
 
+    /// Attaches the ends first: an end without a begin is nothing.
+    fn attach_both(
+        &mut self,
+        [begin, end]: [(&'static str, &'static str); 2],
+    ) -> Result<[RawTracePointLinkId; 2], aya::programs::ProgramError> {
+        let end_link = attach::raw_tracepoint(&mut self.programs, end.0)?.attach(end.1)?;
+        let program = attach::raw_tracepoint(&mut self.programs, begin.0)?;
+        match program.attach(begin.1) {
+            Ok(link) => Ok([link, end_link]),
+            Err(error) => {
+                attach::raw_tracepoint(&mut self.programs, end.0)?.detach(end_link)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn detach_both(
+        &mut self,
+        programs: [(&'static str, &'static str); 2],
+        links: [RawTracePointLinkId; 2],
+    ) -> Result<(), aya::programs::ProgramError> {
+        // Both are tried, whatever becomes of the first.
+        let mut detached = Ok(());
+        for ((program, _), link) in programs.into_iter().zip(links) {
+            let program = attach::raw_tracepoint(&mut self.programs, program);
+            detached = detached.and(program.and_then(|program| program.detach(link)));
+        }
+        detached
+    }
+
     /// Starts or stops counting system calls (a no-op when it is already so, and where the kernel
     /// refused the program, which the report says).
     pub fn set_syscall_counting(&mut self, on: bool) -> Result<(), ProbeError> {
         if !self.countable || on == self.syscalls.is_some() {
             return Ok(());
         }
-        let program = attach::raw_tracepoint(&mut self.programs, table::SYSCALL);
-        let switched = program.and_then(|program| match self.syscalls.take() {
-            None => program.attach("sys_enter").map(Some),
-            Some(link) => program.detach(link).map(|()| None),
-        });
+        let programs = [(table::SYSCALL, "sys_enter"), (table::SYSCALL_END, "sys_exit")];
+        let switched = match self.syscalls.take() {
+            None => self.attach_both(programs).map(Some),
+            Some(links) => self.detach_both(programs, links).map(|()| None),
+        };
         self.syscalls = switched.map_err(|error| ProbeError::Switch {
             hook: table::SYSCALL,
             why: attach::sentence(&error),

@@ -185,10 +185,10 @@ impl Tracker {
         clock: ClockPair,
         window_ns: u64,
     ) -> Observation {
-        let (pid, record) = convert::syscalls(&calls.0, calls.1, clock.unix_ns, window_ns);
+        let (pid, record) = convert::syscalls(calls, clock.unix_ns, window_ns);
         let process = self.processes.by_pid(pid).cloned();
         let record = Record::Syscalls(record);
-        Observation { events: calls.1, ..self.observed(process, Signal::Syscall, record) }
+        Observation { events: calls.1.count, ..self.observed(process, Signal::Syscall, record) }
     }
 
     /// Forgets what ended long ago.

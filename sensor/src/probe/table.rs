@@ -9,7 +9,7 @@ mod socket;
 mod syscall;
 mod uring;
 
-pub(super) use syscall::SYSCALL;
+pub(super) use syscall::{SYSCALL, SYSCALL_END};
 
 /// One hook and the signal that it feeds.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use sensor_abi::flow::{FlowKey, FlowStats};
 use sensor_abi::record as abi;
-use sensor_abi::syscall::SyscallKey;
+use sensor_abi::syscall::{SyscallKey, SyscallStats};
 use zerocopy::FromZeros as _;
 
 use super::*;
@@ -158,8 +158,12 @@ fn seeding_finds_this_process_and_its_parent() {
     let mut tracker = Tracker::new(Vec::new());
     tracker.seed(None, 0);
     let calls = SyscallKey { tgid: std::process::id(), number: 1 };
-    let observation = tracker.syscalls(&(calls, 5), CLOCK, SECOND);
+    let mut stats = SyscallStats { count: 5, ..SyscallStats::default() };
+    stats.latency[2] = 4;
+    let observation = tracker.syscalls(&(calls, stats), CLOCK, SECOND);
     assert_eq!(observation.events, 5);
+    let Record::Syscalls(record) = &observation.record else { panic!("{observation:?}") };
+    assert_eq!(record.latency, [0, 0, 0, 0, 0, 0, 0, 0, 4]);
     assert!(observation.lineage.len() > 1);
     assert_eq!(observation.lineage[0].flags & process_flag::SEEDED, process_flag::SEEDED);
     assert_eq!(observation.lineage[1].key.pid, std::os::unix::process::parent_id());

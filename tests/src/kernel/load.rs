@@ -14,7 +14,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Completion, Trial};
 use nix::libc;
 use sensor::probe::{HookReport, Probes, Settings, SyscallMode, Verified};
-use sensor_abi::{parse::headers::Way, record::socket_event, seen::Signal};
+use sensor_abi::{
+    parse::headers::Way,
+    record::socket_event,
+    seen::Signal,
+    syscall::{SyscallKey, SyscallStats, latency_bucket},
+};
 
 use super::{
     child,
@@ -210,10 +215,22 @@ fn syscall_windows() -> Result<Completion> {
         return Ok(Completion::ignored_with(reason));
     }
     const CALLS: u64 = 1_000;
+    const SLEEPS: u32 = 5;
+    const SLEEP_NS: u64 = 20_000_000;
     let call = || {
         for _ in 0..CALLS {
             // SAFETY: the call has no arguments.
             unsafe { libc::syscall(libc::SYS_getppid) };
+        }
+        0
+    };
+    let sleep = || {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: SLEEP_NS as i64 };
+        for _ in 0..SLEEPS {
+            // SAFETY: the time outlives the call.
+            unsafe {
+                libc::syscall(libc::SYS_nanosleep, &raw const time, std::ptr::null_mut::<u8>())
+            };
         }
         0
     };
@@ -222,16 +239,30 @@ fn syscall_windows() -> Result<Completion> {
     let counted = |watch: &mut Watch, child: u32| -> u64 {
         let fits = |tgid, number| tgid == child && i64::from(number) == libc::SYS_getppid;
         let counts = watch.drain.syscalls();
-        counts.iter().filter(|(key, _)| fits(key.tgid, key.number)).map(|(_, n)| n).sum()
+        counts.iter().filter(|(key, _)| fits(key.tgid, key.number)).map(|(_, n)| n.count).sum()
     };
     let (before, _) = child::run(call)?;
     ensure!(counted(&mut watch, before) == 0, "system calls are counted outside a window");
     watch.probes.set_syscall_counting(true)?;
     watch.probes.set_syscall_counting(true)?;
     let (within, _) = child::run(call)?;
+    let (slept, _) = child::run(sleep)?;
     watch.probes.set_syscall_counting(false)?;
-    let count = counted(&mut watch, within);
+    let counts = watch.drain.syscalls();
+    let of = |child: u32, number: i64| {
+        let fits = |key: &SyscallKey| key.tgid == child && i64::from(key.number) == number;
+        let found = counts.iter().find(|(key, _)| fits(key));
+        found.map(|(_, stats)| *stats).unwrap_or_default()
+    };
+    let SyscallStats { count, latency } = of(within, libc::SYS_getppid);
     ensure!(count == CALLS, "{count} of {CALLS} calls counted in the window");
+    let timed: u64 = latency.iter().map(|&calls| u64::from(calls)).sum();
+    ensure!(timed == CALLS, "{timed} of {CALLS} calls timed: {latency:?}");
+    let latency = of(slept, libc::SYS_nanosleep).latency;
+    let bucket = latency_bucket(SLEEP_NS);
+    let (sleeps, others): (u32, u32) =
+        (latency[bucket..=bucket + 2].iter().sum(), latency[..bucket].iter().sum());
+    ensure!((sleeps, others) == (SLEEPS, 0), "sleeps of {SLEEP_NS} ns took {latency:?}");
     let (after, _) = child::run(call)?;
     ensure!(counted(&mut watch, after) == 0, "system calls are counted after the window");
     Ok(Completion::Completed)

@@ -1,16 +1,21 @@
-//! The hook on every system call.
+//! The hooks on every system call.
 
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
 /// Name of the system call hook, which is switched on and off at run time.
 pub(in crate::probe) const SYSCALL: &str = "syscall";
+/// Name of the program on ends of calls, which is switched along.
+pub(in crate::probe) const SYSCALL_END: &str = "syscall_end";
 
 pub(super) const HOOKS: &[Hook] = &[Hook {
     name: SYSCALL,
     signal: "syscall",
     required: false,
-    lost: "counts of system calls per process",
-    ways: &[Way::RawTracepoint { program: "syscall", hook: "sys_enter" }],
+    lost: "counts and times of system calls per process",
+    ways: &[Way::All(&[
+        Way::RawTracepoint { program: SYSCALL, hook: "sys_enter" },
+        Way::RawTracepoint { program: SYSCALL_END, hook: "sys_exit" },
+    ])],
     unneeded: always_needed,
 }];

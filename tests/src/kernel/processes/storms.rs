@@ -25,9 +25,11 @@ use crate::{
 };
 
 /// Executions while nobody reads: more than the ring holds.
-const EXECUTIONS: u64 = 8_000;
+const EXECUTIONS: u64 = 2_000;
+/// Bytes of an argument that makes their records as long as some are.
+const ARGUMENT: usize = 3_000;
 /// A guest without hardware help makes as many as it can in this time.
-const STORM_LIMIT: Duration = Duration::from_secs(20);
+const STORM_LIMIT: Duration = Duration::from_secs(8);
 /// Names another number of executions, such as 100000, for a run that may take minutes.
 const EXECUTIONS_VARIABLE: &str = "SAKURAMORI_TEST_EXECUTIONS";
 /// Processes of the bomb: more than its allowance, and few enough for a slow guest.
@@ -128,8 +130,9 @@ fn run_many(joins: &std::path::Path, (executions, limit): (u64, Duration), done:
         return 1;
     }
     let start = Instant::now();
+    let argument = "x".repeat(ARGUMENT);
     for _ in 0..executions {
-        match Command::new(TRUE).status() {
+        match Command::new(TRUE).arg(&argument).status() {
             Ok(status) if status.success() => done.count(),
             _ => return 2,
         }
