@@ -45,7 +45,7 @@ pub struct Cgroups {
 
 impl Cgroups {
     /// Finds the mount point of the cgroup v2 hierarchy.
-    pub fn new() -> Self {
+    pub fn of_host() -> Self {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         Self {
             mount: cgroup2_mount(&mounts),
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_id_of_this_process_leads_to_its_path() {
-        let mut cgroups = Cgroups::new();
+        let mut cgroups = Cgroups::of_host();
         let text = std::fs::read("/proc/self/cgroup").unwrap();
         let (Some(mount), Some(path)) = (cgroups.mount.clone(), unified_path(&text)) else {
             eprintln!("skipped: no cgroup v2 hierarchy is mounted here");
@@ -203,7 +203,7 @@ mod tests {
         let id = directory.metadata().unwrap().ino();
         assert_eq!(&cgroups.of_task(id, std::process::id(), 0).path[..], path);
         // Another process's id, so only the walk can answer.
-        let mut cgroups = Cgroups::new();
+        let mut cgroups = Cgroups::of_host();
         assert_eq!(&cgroups.of_task(id, u32::MAX, 0).path[..], path);
     }
 }

@@ -13,6 +13,7 @@ use crate::host_watch::{self, HostWatch};
 use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
 use crate::probe::{ProbeError, Settings};
+use crate::throttled::{Change, Throttled};
 use crate::track::Tracker;
 
 /// A record is in its ring at most so long after its time was taken.
@@ -36,6 +37,7 @@ pub struct Collector {
     /// Events that were read and not yet handed on.
     held: Vec<Event>,
     canary: Canary,
+    throttled: Throttled,
     /// Ticks until the books of an earlier worker can be closed.
     unsettled: u32,
     /// Logs and inventory, which the kernel does not tell.
@@ -72,6 +74,7 @@ impl Collector {
             tracker,
             duty,
             held: Vec::new(),
+            throttled: Throttled::default(),
             host: None,
             canary: Canary::default(),
             health,
@@ -158,7 +161,13 @@ impl Collector {
             }
         }
         self.tell_acts(ledger, on);
-        ledger.borrow_mut().kernel(seen, &self.drain.lost());
+        let lost = self.drain.lost();
+        ledger.borrow_mut().kernel(seen, &lost);
+        match self.throttled.look(&lost) {
+            Some(Change::Began) => tracing::warn!("a cgroup's storm of processes is throttled"),
+            Some(Change::Ended(events)) => tracing::warn!(events, "the storm has ended"),
+            None => {}
+        }
         if self.unsettled == 1 {
             ledger.borrow_mut().settle();
         }

@@ -28,6 +28,7 @@ pub mod canary;
 pub mod collect;
 pub mod duty;
 pub mod holder;
+pub mod throttled;
 
 pub mod cgroup;
 pub mod container;

@@ -11,9 +11,11 @@ use crate::hash::{FileId, Known};
 
 /// Processes remembered, live and ended. A host with more loses the lineage of its oldest.
 const PROCESSES_MAX: usize = 16_384;
-/// Bytes of paths and arguments remembered. Together with the count it keeps the table below 12
-/// MiB.
-const BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Bytes of the table, texts and all: a third of what the sensor may have.
+const BYTES_MAX: usize = 11 * 1024 * 1024;
+/// What a process takes besides itself and its texts: its places in the table and its queues, and
+/// what an allocator adds to some eight blocks.
+const OVERHEAD: usize = 256;
 /// How long an ended process is kept, for flows that are drained and children that act after its
 /// end.
 const ENDED_KEPT_NS: u64 = 300_000_000_000;
@@ -111,8 +113,9 @@ impl Process {
     }
 
     fn bytes(&self) -> usize {
+        // Texts that several share, such as a fork's with its parent's, are counted for each.
         let own = [&self.exe, &self.comm, &self.args, &self.cwd, &self.script, &self.env];
-        own.iter().map(|text| text.len()).sum()
+        size_of::<Self>() + OVERHEAD + own.iter().map(|text| text.len()).sum::<usize>()
     }
 }
 

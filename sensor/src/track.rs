@@ -56,7 +56,7 @@ impl Tracker {
         Self {
             processes: Processes::default(),
             owners: Owners::default(),
-            cgroups: Cgroups::new(),
+            cgroups: Cgroups::of_host(),
             users: Users::new(PASSWD),
             hashes: Hashes::default(),
             unhashed: HashMap::new(),
