@@ -44,7 +44,7 @@ pub const OPEN_LOG: u32 = 14;
 pub const START_PROGRAM: u32 = 15;
 
 /// Read the configuration again, and what the brain's policy wants.
-pub const RELOAD: u32 = 14;
+pub const RELOAD: u32 = 16;
 
 /// Longest answer: a process's sockets are the longest of them.
 pub const ANSWER_MAX: usize = 64 * 1024 + 64;
@@ -193,6 +193,30 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn no_two_questions_have_one_number() {
+        let kinds = [
+            START,
+            STATUS,
+            COUNT_SYSCALLS,
+            READ,
+            LINK,
+            OPEN_EXE,
+            SOCKETS,
+            READY,
+            ALIVE,
+            STOPPING,
+            CANARY,
+            PROCESSES,
+            OPEN_TABLE,
+            OPEN_LOG,
+            START_PROGRAM,
+            RELOAD,
+        ];
+        let distinct: std::collections::HashSet<u32> = kinds.into_iter().collect();
+        assert_eq!(distinct.len(), kinds.len());
+    }
 
     #[test]
     fn requests_and_answers_cross_with_descriptors() {
