@@ -161,12 +161,6 @@ pub struct Offsets {
     pub inet_sport: u32,
     /// `sock.sk_protocol`.
     pub sock_protocol: u32,
-    /// `task_struct.fs`.
-    pub task_fs: u32,
-    /// `fs_struct.pwd` plus `path.dentry`.
-    pub fs_pwd_dentry: u32,
-    /// `fs_struct.pwd` plus `path.mnt`.
-    pub fs_pwd_mnt: u32,
     /// `linux_binprm.filename`.
     pub bprm_filename: u32,
     /// `linux_binprm.interp`.
@@ -270,6 +264,28 @@ pub struct Offsets {
     pub bpf_map_name: u32,
     /// `io_kiocb.opcode`.
     pub request_opcode: u32,
+    /// `task_struct.fs`.
+    pub task_fs: u32,
+    /// `fs_struct.pwd` plus `path.dentry`.
+    pub fs_pwd_dentry: u32,
+    /// `fs_struct.pwd` plus `path.mnt`.
+    pub fs_pwd_mnt: u32,
+    /// `fs_struct.root` plus `path.dentry`.
+    pub fs_root_dentry: u32,
+    /// `fs_struct.root` plus `path.mnt`.
+    pub fs_root_mnt: u32,
+    /// `dentry.d_parent`, when `d_name`, `d_inode` and the short name follow in this order.
+    pub dentry_chunk: u32,
+    /// `dentry.d_inode`.
+    pub dentry_inode: u32,
+    /// `file.f_flags`.
+    pub file_flags: u32,
+    /// `unix_sock.peer`.
+    pub unix_peer: u32,
+    /// `unix_sock.path` plus `path.dentry`.
+    pub unix_path_dentry: u32,
+    /// `unix_sock.path` plus `path.mnt`.
+    pub unix_path_mnt: u32,
 }
 
 impl Offsets {

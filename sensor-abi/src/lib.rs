@@ -13,9 +13,11 @@
 #![deny(missing_docs)]
 
 pub mod act;
+pub mod activity;
 pub mod call;
 pub mod config;
 pub mod fault;
+pub mod file;
 pub mod flow;
 pub mod loss;
 pub mod parse;

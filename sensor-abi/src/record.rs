@@ -6,6 +6,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub mod exec;
+pub mod file;
 
 pub use exec::{Exec, exec_flag};
 pub mod memory;
@@ -23,6 +24,8 @@ pub mod kind {
     pub const SOCKET: u32 = 4;
     /// [`super::Module`], on the security ring.
     pub const MODULE: u32 = 5;
+    /// [`super::file::File`], on the file ring.
+    pub const FILE: u32 = 16;
     /// [`super::memory::Memory`], on the security ring.
     pub const MEMORY: u32 = 24;
     /// [`super::privilege::Privilege`], on the security ring.

@@ -4,7 +4,7 @@
 //! are some 500 bytes, while reserving the longest would take over 8 KiB each.
 
 mod identity;
-mod image;
+pub mod image;
 pub mod room;
 mod text;
 

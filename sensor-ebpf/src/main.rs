@@ -5,10 +5,12 @@
 #![feature(asm_experimental_arch)]
 
 mod act;
+mod activity;
 mod call;
 mod exec;
 mod exit;
 mod fault;
+mod file;
 mod flow;
 mod fork;
 mod kernel;

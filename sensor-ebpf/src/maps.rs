@@ -5,13 +5,17 @@
 //! fail for one. The sensor scales the per-CPU ones down on machines with many CPUs.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
+    btf_maps::{
+        Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf,
+    },
     macros::btf_map,
 };
 use sensor_abi::{
     act::ActKey,
+    activity::{ActivityCounts, ActivityKey},
     call,
     fault::Fault,
+    file::{BUCKETS_MAX, CALLS_MAX, FileFilter, FileInodeKey, FileNameKey, FilePrefix},
     flow::{Fill, FlowKey, FlowStats, coarse},
     loss::Loss,
     parse::headers::Headers,
@@ -22,7 +26,13 @@ use sensor_abi::{
     usage::{USES_MAX, Use, UseKey},
 };
 
-use crate::throttle;
+use crate::{
+    file::{
+        scratch::{self, FileScratch},
+        submit::Bucket,
+    },
+    throttle,
+};
 
 /// Flows that one drain interval may have before the rest is counted coarsely.
 const FLOWS_MAX: usize = 16_384;
@@ -64,6 +74,14 @@ const REPORTED_MAX: usize = 1_024;
 
 /// cgroups whose allowance is known. One that was evicted starts with a whole one.
 const ALLOWANCES_MAX: usize = 4_096;
+/// Processes that do something that is counted in one drain interval.
+const ACTIVE_MAX: usize = 4_096;
+/// Names that occur in the watched set.
+const FILE_NAMES_MAX: usize = 2_048;
+/// Files and directories that are watched whatever their path.
+const FILE_INODES_MAX: usize = 8_192;
+/// Prefixes of watched paths.
+const FILE_PREFIXES_MAX: usize = 2_048;
 
 /// A system call that a thread is in.
 #[repr(C)]
@@ -149,11 +167,11 @@ pub struct Beginning {
     pub sweep: SweepKey,
 }
 
-/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts;
-/// even or odd. The sensor flips it, waits until no program can still write the other half, then
+/// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts, 4
+/// what processes do often; even or odd. The sensor flips it, waits until no program can still write the other half, then
 /// reads and empties that half.
 #[btf_map]
-pub static GENERATION: Array<u32, 4> = Array::new();
+pub static GENERATION: Array<u32, 5> = Array::new();
 
 /// Exact flows, written while the generation is even. Full: [`PAIRS_EVEN`].
 #[btf_map]
@@ -276,6 +294,37 @@ pub static ALLOWANCES: LruHashMap<u64, [u64; throttle::LIMITS], ALLOWANCES_MAX> 
 /// Exec records under construction, one per CPU. Only programs use it.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// What processes do often, written while the generation is even. Full: lost.
+#[btf_map]
+pub static ACTIVITY_EVEN: PerCpuHashMap<ActivityKey, ActivityCounts, ACTIVE_MAX> =
+    PerCpuHashMap::new();
+/// What processes do often, written while the generation is odd.
+#[btf_map]
+pub static ACTIVITY_ODD: PerCpuHashMap<ActivityKey, ActivityCounts, ACTIVE_MAX> =
+    PerCpuHashMap::new();
+
+/// Whether a name or an inode may be watched. The sensor writes it and the four tables below.
+#[btf_map]
+pub static FILE_FILTER: Array<FileFilter, 1> = Array::new();
+/// Names that occur in the watched set, with the accesses by which they are watched.
+#[btf_map]
+pub static FILE_NAMES: HashMap<FileNameKey, u32, FILE_NAMES_MAX> = HashMap::new();
+/// Watched inodes, likewise.
+#[btf_map]
+pub static FILE_INODES: HashMap<FileInodeKey, u32, FILE_INODES_MAX> = HashMap::new();
+/// Watched prefixes, likewise; the value of a longer one includes those of the shorter ones.
+#[btf_map]
+pub static FILE_PREFIXES: LpmTrie<FilePrefix, u32, FILE_PREFIXES_MAX> = LpmTrie::new();
+/// Which system call is looked at where it is all that can be had, see `file::call`.
+#[btf_map]
+pub static FILE_CALLS: Array<u8, CALLS_MAX> = Array::new();
+/// File records under construction. Only programs use it.
+#[btf_map]
+pub static FILE_SCRATCH: PerCpuArray<FileScratch, { scratch::SLOTS }> = PerCpuArray::new();
+/// What each cgroup, and each file of a cgroup, may still report. Only programs use it; evicts.
+#[btf_map]
+pub static FILE_BUCKETS: LruHashMap<[u64; 2], Bucket, BUCKETS_MAX> = LruHashMap::new();
 
 /// Totals per [`Fault`], read by the sensor.
 #[btf_map]

@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use crate::canary::Canary;
 use crate::clock::{self, ClockPair};
 use crate::convert::{self, Event};
-use crate::drain::Drain;
+use crate::drain::{self, Drain};
 use crate::duty::Duty;
+use crate::file::Watched;
 use crate::health::Health;
 use crate::holder::{Holder, Status};
 use crate::host_watch::{self, HostWatch};
@@ -34,6 +35,10 @@ pub struct Collector {
     holder: Holder,
     tracker: Tracker,
     duty: Duty,
+    /// Which files are watched.
+    watched: Watched,
+    /// When acts were read last, nanoseconds since boot.
+    counted_ns: u64,
     /// Events that were read and not yet handed on.
     held: Vec<Event>,
     canary: Canary,
@@ -73,6 +78,8 @@ impl Collector {
             holder,
             tracker,
             duty,
+            watched: settings.files.clone(),
+            counted_ns: now.boot_ns,
             held: Vec::new(),
             throttled: Throttled::default(),
             host: None,
@@ -107,6 +114,12 @@ impl Collector {
                 self.canary.sent(number, now_ns, refused);
             }
         }
+    }
+
+    /// Compares records with other patterns from now on. The programs have been told them, or will
+    /// be: what is watched no more makes no record then.
+    pub fn compare_files(&mut self, watched: Watched) {
+        self.watched = watched;
     }
 
     /// Returns how many processes and connections had to be forgotten early.
@@ -161,6 +174,7 @@ impl Collector {
             }
         }
         self.tell_acts(ledger, on);
+        self.activity(ledger, on);
         let lost = self.drain.lost();
         ledger.borrow_mut().kernel(seen, &lost);
         match self.throttled.look(&lost) {
@@ -213,10 +227,26 @@ impl Collector {
         }
     }
 
+    fn activity(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
+        let clock = ClockPair::now();
+        let window_ns = clock.boot_ns.saturating_sub(self.counted_ns);
+        self.counted_ns = clock.boot_ns;
+        for counted in self.drain.activity() {
+            let observation = self.tracker.activity(&counted, clock, window_ns);
+            ledger.borrow_mut().read(Signal::Activity, observation.events);
+            on(observation);
+        }
+    }
+
     fn read(&mut self, ledger: &RefCell<Ledger>, clock: ClockPair) {
-        let Self { drain, held, tracker, .. } = self;
+        let Self { drain, held, tracker, watched, .. } = self;
         let mut unknown = 0;
         let drained = drain.records(&mut |record| match convert::event(&record, clock) {
+            Some(event) if !is_meant(watched, &record) => {
+                let mut ledger = ledger.borrow_mut();
+                ledger.read(event.signal, 1);
+                ledger.used(event.signal, 1);
+            }
             Some(event) => {
                 ledger.borrow_mut().read(event.signal, 1);
                 tracker.ahead(&event);
@@ -271,5 +301,14 @@ impl Collector {
         if let Err(error) = self.holder.set_syscall_counting(on) {
             tracing::warn!(on, %error, "cannot switch the counting of system calls");
         }
+    }
+}
+
+/// Returns whether a record is about something that is watched: of patterns the kernel compares
+/// names only.
+fn is_meant(watched: &Watched, record: &drain::Record<'_>) -> bool {
+    match record {
+        drain::Record::File(view) => watched.confirms(view),
+        _ => true,
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use wire::limits;
 
+use crate::file::Watched;
 use crate::host_watch;
 use crate::join::{JoinToken, JoinTokenError};
 use crate::login::follow::{self, Source};
@@ -69,6 +70,8 @@ pub struct Config {
     pub login_files: Vec<PathBuf>,
     /// Whether packages, accounts and listeners are told.
     pub inventory: bool,
+    /// Which files and unix sockets are watched.
+    pub files: Watched,
     /// Most bytes that wait on disk.
     pub spool_max_bytes: u64,
     /// Least important level that is logged.
@@ -168,6 +171,8 @@ struct File {
     #[serde(default)]
     inventory: InventorySection,
     #[serde(default)]
+    files: Files,
+    #[serde(default)]
     spool: SpoolSection,
     #[serde(default)]
     guard: Guard,
@@ -217,6 +222,13 @@ struct LoginsSection {
 #[derive(Debug, Default, Deserialize)]
 struct InventorySection {
     enabled: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Files {
+    write: Option<Vec<String>>,
+    read: Option<Vec<String>>,
+    sockets: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -317,6 +329,7 @@ impl Config {
             logins: file.logins.source,
             login_files: file.logins.files,
             inventory: file.inventory.enabled.unwrap_or(true),
+            files: watched(&file.files, path)?,
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
             log_level: file.log.level,
             log_format: file.log.format,
@@ -391,9 +404,28 @@ impl Config {
             syscalls: self.syscalls,
             avoid: self.avoid.clone(),
             variables: self.variables.clone(),
+            files: self.files.clone(),
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }
+}
+
+fn watched(files: &Files, path: &Path) -> Result<Watched, ConfigError> {
+    let lists = [files.write.as_deref(), files.read.as_deref(), files.sockets.as_deref()];
+    for (key, at) in [("files.write", 0), ("files.read", 1), ("files.sockets", 2)] {
+        let only = |other| if other == at { lists[at] } else { Some(&[][..]) };
+        if let Err(error) = Watched::new(only(0), only(1), only(2)) {
+            return Err(ConfigError::Value {
+                source_name: path.display().to_string(),
+                key,
+                value: error.to_string(),
+                advice: "a `*` stands for a part of a name, `**` for any number of names, and \
+                         `default` for the built-in list"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(Watched::new(lists[0], lists[1], lists[2]).unwrap_or_default())
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -430,7 +462,8 @@ mod tests {
 
     #[test]
     fn every_key_is_taken() {
-        let text = "[brain]\naddress='b:1'\nstate_dir='/s'\nhostname='web-1'\n\
+        let text = "[files]\nread=['/srv/key']\nwrite=['default','/srv/']\nsockets=[]\n\
+            [brain]\naddress='b:1'\nstate_dir='/s'\nhostname='web-1'\n\
             [scope]\ncgroup='/c'\nnetns='/n'\n\
             [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\ntunnels=true\n\
             avoid=['lsm','raw_tracepoint']\n\

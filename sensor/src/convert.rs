@@ -1,6 +1,7 @@
 //! The kernel's records → the wire's. The only file that names both crates.
 
 use sensor_abi::act::ActKey;
+use sensor_abi::activity::{ActivityCounts, ActivityKey};
 use sensor_abi::flow::{Direction, FlowKey, FlowStats};
 use sensor_abi::record as abi;
 use sensor_abi::record::socket_event;
@@ -11,6 +12,7 @@ use wire::record::{
 };
 
 pub mod act;
+pub mod file;
 mod process;
 pub mod sweep;
 mod usage;
@@ -35,6 +37,8 @@ const ICMPV6_ECHO_REQUEST: u16 = 128;
 
 /// A flow as the drain gives it.
 pub type FlowCount = (FlowKey, FlowStats);
+/// Counted acts of a process as the drain gives them.
+pub type ActivityCount = (ActivityKey, ActivityCounts);
 /// Counted system calls as the drain gives them.
 pub type SyscallCount = (SyscallKey, SyscallStats);
 
@@ -107,6 +111,10 @@ pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
         }
         drain::Record::Socket(record) => {
             (&record.header, Signal::Socket, What::Socket(Box::new(socket(record, clock)?)))
+        }
+        drain::Record::File(view) => {
+            let record = Record::File(file::file(view, clock));
+            (&view.fixed.header, Signal::File, What::Record(Box::new(record), None))
         }
         drain::Record::Module(record) => {
             let module = Privilege {

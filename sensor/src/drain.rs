@@ -8,6 +8,7 @@ use std::{
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use sensor_abi::{
     act::ActKey,
+    activity::{ActivityCounts, ActivityKey},
     fault::Fault,
     flow::{FlowKey, FlowStats},
     loss::Loss,
@@ -54,6 +55,17 @@ pub struct ExecView<'a> {
     pub env: &'a [u8],
 }
 
+/// A watched file that was touched, with its paths.
+#[derive(Clone, Copy, Debug)]
+pub struct FileView<'a> {
+    /// The fixed part.
+    pub fixed: &'a abi::file::File,
+    /// The path, from the root of the process's mount namespace.
+    pub path: &'a [u8],
+    /// The second path; empty when there is none.
+    pub target: &'a [u8],
+}
+
 /// One record from a ring.
 #[derive(Clone, Debug)]
 pub enum Record<'a> {
@@ -75,6 +87,8 @@ pub enum Record<'a> {
     Credentials(&'a abi::privilege::Credentials),
     /// Something was mounted or unmounted.
     Mount(&'a abi::privilege::Mount),
+    /// A watched file was touched.
+    File(FileView<'a>),
 }
 
 /// What one emptying of the rings gave.
@@ -100,6 +114,7 @@ pub struct Drain {
     uses_made: Array<MapData, u64>,
     uses_read: u64,
     acts: Twin<ActKey, u64>,
+    activity: Twin<ActivityKey, ActivityCounts>,
     faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
     seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
     lost: PerCpuArray<MapData, [u64; Loss::SLOTS]>,
@@ -127,7 +142,8 @@ impl Drain {
                 Arc::clone(&generation),
                 1,
             )?,
-            acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], generation, 3)?,
+            acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], Arc::clone(&generation), 3)?,
+            activity: Twin::take(maps, ["ACTIVITY_EVEN", "ACTIVITY_ODD"], generation, 4)?,
             window: typed(maps, "WINDOW")?,
             faults: typed(maps, "FAULTS")?,
             seen: typed(maps, "SEEN")?,
@@ -201,6 +217,19 @@ impl Drain {
         let mut counts = Vec::new();
         self.acts.empty(&mut |key, values| counts.push((key, values.iter().sum())));
         counts
+    }
+
+    /// Returns what processes did often since the last call, in the same way.
+    pub fn activity(&mut self) -> Vec<(ActivityKey, ActivityCounts)> {
+        let mut all = Vec::new();
+        self.activity.empty(&mut |key, values| {
+            let mut sums = ActivityCounts::default();
+            for counts in values {
+                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            }
+            all.push((key, sums));
+        });
+        all
     }
 
     /// Returns the totals of each fault since load, indexed by [`Fault`].

@@ -27,6 +27,7 @@ pub mod drain;
 pub mod canary;
 pub mod collect;
 pub mod duty;
+pub mod file;
 pub mod holder;
 pub mod throttled;
 

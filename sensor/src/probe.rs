@@ -8,8 +8,10 @@ use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
 use sensor_abi::parse::headers::Way;
 use thiserror::Error;
 
+use self::files::WatchedFiles;
 use self::interfaces::Interfaces;
 pub use self::maps::Maps;
+use crate::file::Watched;
 use crate::{
     drain::{Drain, ProgramLog},
     netns::NetnsError,
@@ -17,6 +19,7 @@ use crate::{
 
 mod attach;
 mod calls;
+mod files;
 mod inject;
 mod interfaces;
 mod maps;
@@ -24,6 +27,7 @@ mod memory;
 mod object;
 mod offsets;
 mod table;
+mod tracefs;
 mod way;
 
 /// What the sensor is limited to.
@@ -95,6 +99,8 @@ pub struct Settings {
     pub avoid: Vec<WayKind>,
     /// Environment variables that exec records carry, by name.
     pub variables: Vec<String>,
+    /// Which files and unix sockets are watched.
+    pub files: Watched,
     /// Whether the programs write their own diagnostics to the log.
     pub kernel_log: bool,
 }
@@ -117,6 +123,7 @@ impl Default for Settings {
             tunnels: false,
             syscalls: SyscallMode::default(),
             avoid: Vec::new(),
+            files: Watched::default(),
             variables: VARIABLES.map(str::to_owned).to_vec(),
             kernel_log: false,
         }
@@ -225,6 +232,7 @@ pub struct Probes {
     countable: bool,
     /// The links on begins and ends of system calls, while they are counted.
     syscalls: Option<[RawTracePointLinkId; 2]>,
+    files: WatchedFiles,
 }
 
 impl Probes {
@@ -232,9 +240,11 @@ impl Probes {
     pub fn load(settings: &Settings) -> Result<Self, ProbeError> {
         let mut programs = object::load(settings)?;
         maps::set_selves(&mut programs, [std::process::id(), 0])?;
-        let kernel = attach::Kernel::new(&settings.avoid);
-        let mut report: Vec<HookReport> =
-            table::hooks().map(|hook| attach::hook(&mut programs, hook, &kernel)).collect();
+        let files = WatchedFiles::new(&mut programs, &settings.files)?;
+        let mut report: Vec<HookReport> = tracefs::visible(|| {
+            let kernel = attach::Kernel::new(&settings.avoid);
+            table::hooks().map(|hook| attach::hook(&mut programs, hook, &kernel)).collect()
+        });
         let countable = report.iter().any(|h| h.name == table::SYSCALL && h.attached.is_some());
         if let Some(syscall) = report.iter_mut().find(|hook| hook.name == table::SYSCALL) {
             describe_counting(syscall, settings.syscalls);
@@ -250,6 +260,7 @@ impl Probes {
             log: None,
             countable,
             syscalls: None,
+            files,
         };
         if settings.syscalls == SyscallMode::Continuous {
             probes.set_syscall_counting(true)?;
@@ -352,6 +363,12 @@ impl Probes {
         inject::measure(&mut self.programs, way, packet, runs)
     }
 
+    /// Watches other files from now on. What the old and the new set both watch is watched all the
+    /// time.
+    pub fn watch_files(&mut self, files: &Watched) -> Result<(), ProbeError> {
+        self.files.watch(&mut self.programs, files)
+    }
+
     /// Runs a packet through the program of its way, as if an interface had seen it; returns what
     /// the program decided about the packet.
     pub fn inject(&mut self, way: Way, packet: &[u8]) -> Result<u32, ProbeError> {
@@ -380,6 +397,9 @@ impl Probes {
             log.flush();
         }
         self.follow_interfaces();
+        if let Err(error) = self.files.tend(&mut self.programs) {
+            tracing::warn!(%error, "watched files that were replaced are known by their path only");
+        }
     }
 
     /// Returns a descriptor of each map, for a process that reads them without any privilege.

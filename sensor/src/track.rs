@@ -191,6 +191,21 @@ impl Tracker {
         Observation { events: calls.1.count, ..self.observed(process, Signal::Syscall, record) }
     }
 
+    /// Gives counted acts their process.
+    pub fn activity(
+        &mut self,
+        counted: &convert::ActivityCount,
+        clock: ClockPair,
+        window_ns: u64,
+    ) -> Observation {
+        let (key, acts, record) =
+            convert::file::activity(&counted.0, &counted.1, clock.unix_ns, window_ns);
+        self.look_up(key, clock.boot_ns, LINEAGE_MAX);
+        let process = self.processes.find(key).cloned();
+        let record = Record::Activity(record);
+        Observation { events: acts, ..self.observed(process, Signal::Activity, record) }
+    }
+
     /// Forgets what ended long ago.
     pub fn expire(&mut self, now_ns: u64) {
         self.processes.expire(now_ns);

@@ -6,6 +6,7 @@
 
 use libtest_mimic::Trial;
 
+pub mod files;
 pub mod load;
 pub mod logins;
 pub mod memory;
@@ -40,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
         privilege::trials(),
         uring::trials(),
         processes::trials(),
+        files::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `OVERLAYFS_SUPER_MAGIC`.
-const OVERLAY_MAGIC: u64 = 0x794c_7630;
+pub const OVERLAY_MAGIC: u64 = 0x794c_7630;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Bits of a time's nanoseconds. Since 6.13 the kernel keeps a flag of its own above them.
 const NANOS_MASK: u32 = (1 << 30) - 1;
@@ -72,7 +72,7 @@ fn nanoseconds(seconds: u64, nanos: u32) -> u64 {
 /// once there is one. Where it lies is known while the file system's types are: when it is built
 /// in, or its module was loaded before the sensor.
 #[inline(always)]
-fn layer(inode: u64) -> u32 {
+pub fn layer(inode: u64) -> u32 {
     let embedded: u32 = setting!(offsets.ovl_vfs_inode);
     let upper: u32 = setting!(offsets.ovl_upperdentry);
     if embedded == sensor_abi::config::Offsets::UNKNOWN

@@ -11,6 +11,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("collect", &["interfaces", "tick_ms", "syscalls", "xdp", "tunnels", "avoid", "variables"]),
     ("logins", &["source", "files"]),
     ("inventory", &["enabled"]),
+    ("files", &["write", "read", "sockets"]),
     ("spool", &["max_bytes"]),
     ("guard", &["user"]),
     ("log", &["level", "format"]),

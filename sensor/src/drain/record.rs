@@ -3,7 +3,7 @@
 use sensor_abi::record as abi;
 use zerocopy::FromBytes as _;
 
-use super::{ExecView, Record};
+use super::{ExecView, FileView, Record};
 
 /// Reads records.
 #[derive(Debug)]
@@ -35,9 +35,17 @@ impl Decoder {
             abi::kind::MOUNT => {
                 abi::privilege::Mount::ref_from_bytes(bytes).ok().map(Record::Mount)
             }
+            abi::kind::FILE => file(bytes).map(Record::File),
             _ => None,
         }
     }
+}
+
+fn file(bytes: &[u8]) -> Option<FileView<'_>> {
+    let (fixed, rest) = abi::file::File::ref_from_prefix(bytes).ok()?;
+    let (path, target) = rest.split_at_checked(usize::from(fixed.path_len))?;
+    let whole = target.len() == usize::from(fixed.target_len);
+    whole.then_some(FileView { fixed, path, target })
 }
 
 /// Cuts the parts behind the fixed one, all of which must be there, and nothing else.

@@ -36,7 +36,8 @@ pub(super) fn layout() -> Layout {
 /// Where a kernel keeps the types of its overlay file system when that is a module.
 const OVERLAY: &str = "/sys/kernel/btf/overlay";
 /// Fields that kernels lack by configuration; nothing is wrong without them.
-const OPTIONAL: [&str; 4] = ["loginuid", "sessionid", "vfs_inode", "__upperdentry"];
+const OPTIONAL: [&str; 5] =
+    ["loginuid", "sessionid", "vfs_inode", "__upperdentry", "thread_info.status"];
 
 fn with_overlay(kernel: &Btf<'_>) -> Offsets {
     let bytes = fs::read(OVERLAY).unwrap_or_default();
@@ -121,9 +122,6 @@ fields! {
     signal_group_exit_code = "signal_struct" "group_exit_code",
     inet_sport = "inet_sock" "inet_sport",
     sock_protocol = "sock" "sk_protocol",
-    task_fs = "task_struct" "fs",
-    fs_pwd_dentry = "fs_struct" "pwd.dentry",
-    fs_pwd_mnt = "fs_struct" "pwd.mnt",
     bprm_filename = "linux_binprm" "filename",
     bprm_interp = "linux_binprm" "interp",
     mm_env_start = "mm_struct" "env_start",
@@ -175,4 +173,15 @@ fields! {
     bpf_map_type = "bpf_map" "map_type",
     bpf_map_name = "bpf_map" "name",
     request_opcode = "io_kiocb" "opcode",
+    task_fs = "task_struct" "fs",
+    fs_pwd_dentry = "fs_struct" "pwd.dentry",
+    fs_pwd_mnt = "fs_struct" "pwd.mnt",
+    fs_root_dentry = "fs_struct" "root.dentry",
+    fs_root_mnt = "fs_struct" "root.mnt",
+    dentry_chunk = "dentry" "d_parent",
+    dentry_inode = "dentry" "d_inode",
+    file_flags = "file" "f_flags",
+    unix_peer = "unix_sock" "peer",
+    unix_path_dentry = "unix_sock" "path.dentry",
+    unix_path_mnt = "unix_sock" "path.mnt",
 }

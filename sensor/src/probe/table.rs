@@ -2,6 +2,7 @@
 
 use super::way::Way;
 
+mod file;
 mod memory;
 mod privilege;
 mod process;
@@ -36,8 +37,15 @@ const fn always_needed() -> Option<&'static str> {
 ///
 /// No hook but `syscall` may sit on the system call path while a better way works: any program
 /// there slows every system call of the host.
-const SIGNALS: &[&[Hook]] =
-    &[process::HOOKS, socket::HOOKS, privilege::HOOKS, memory::HOOKS, uring::HOOKS, syscall::HOOKS];
+const SIGNALS: &[&[Hook]] = &[
+    process::HOOKS,
+    socket::HOOKS,
+    file::HOOKS,
+    privilege::HOOKS,
+    memory::HOOKS,
+    uring::HOOKS,
+    syscall::HOOKS,
+];
 
 /// Returns every hook of the table.
 pub(super) fn hooks() -> impl Iterator<Item = &'static Hook> {

@@ -58,7 +58,8 @@ fn every_hook_attaches() -> Result<Completion> {
         eprintln!("{}: {:?} {:?}", hook.name, hook.attached, hook.stands_in);
     }
     let names: Vec<&str> = watch.probes.report().iter().map(|hook| hook.name).collect();
-    for name in ["exec", "fork", "exit", "socket", "module", "syscall", "ingress", "egress"] {
+    for name in ["exec", "fork", "exit", "socket", "file", "module", "syscall", "ingress", "egress"]
+    {
         ensure!(names.contains(&name), "the report lists {names:?}, not {name}");
     }
     for hook in watch.probes.report() {

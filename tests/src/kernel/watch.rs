@@ -34,6 +34,15 @@ pub enum Event {
     Privilege(Box<abi::privilege::Privilege>),
     Credentials(Box<abi::privilege::Credentials>),
     Mount(Box<abi::privilege::Mount>),
+    File(Box<File>),
+}
+
+/// A watched file that was touched.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub fixed: abi::file::File,
+    pub path: Vec<u8>,
+    pub target: Vec<u8>,
 }
 
 /// An execution that outlives its ring.
@@ -136,6 +145,11 @@ fn keep(record: &Record<'_>) -> Event {
         Record::Privilege(privilege) => Event::Privilege(Box::new(**privilege)),
         Record::Credentials(credentials) => Event::Credentials(Box::new(**credentials)),
         Record::Mount(mount) => Event::Mount(Box::new(**mount)),
+        Record::File(view) => Event::File(Box::new(File {
+            fixed: *view.fixed,
+            path: view.path.to_vec(),
+            target: view.target.to_vec(),
+        })),
     }
 }
 

@@ -1,0 +1,169 @@
+//! Watched files: every act really done, by each way in which the programs can see it.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Completion, Trial};
+use sensor::probe::WayKind;
+use sensor_abi::{activity::Act, loss::Loss, record::file::action, seen::Signal};
+
+use self::{
+    acts::ACTS,
+    stage::{Stage, WAYS},
+};
+use super::{child, watch::unavailable};
+use crate::skip::trial;
+
+mod acts;
+mod cost;
+mod stage;
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (name, way) in WAYS {
+        let mut add = |what: &str, run: fn(WayKind) -> Result<Completion>| {
+            trials.push(trial(&format!("files::{what}_by_{name}"), move || run(*way)));
+        };
+        add("every_act_is_told", every_act);
+        add("what_is_not_watched_makes_no_record", unwatched);
+        add("acts_are_counted_for_every_file", counted);
+        add("a_storm_is_delivered_or_counted_as_lost", storm);
+        add("a_live_change_loses_nothing", live_change);
+    }
+    trials.push(trial("files::cost_of_an_unwatched_open", cost::unwatched_open));
+    trials
+}
+
+/// Starts a stage, or says why there is none by this way.
+macro_rules! stage {
+    ($way:expr) => {{
+        if let Some(reason) = unavailable() {
+            return Ok(Completion::ignored_with(reason));
+        }
+        match Stage::new($way)? {
+            Ok(stage) => stage,
+            Err(reason) => return Ok(Completion::ignored_with(reason)),
+        }
+    }};
+}
+
+fn every_act(way: WayKind) -> Result<Completion> {
+    let mut stage = stage!(way);
+    let mut missed = Vec::new();
+    for act in ACTS {
+        if let Err(error) = stage.check(act) {
+            missed.push(format!("{}: {error:#}", act.name));
+        }
+    }
+    ensure!(missed.is_empty(), "{} of {}:\n{}", missed.len(), ACTS.len(), missed.join("\n"));
+    Ok(Completion::Completed)
+}
+
+fn unwatched(way: WayKind) -> Result<Completion> {
+    let mut stage = stage!(way);
+    let before = stage.seen();
+    let (free, moved) = (stage.c("free/plain"), stage.c("free/moved"));
+    let last = stage.c("watched/a");
+    let (child, status) = child::run(move || {
+        for _ in 0..100 {
+            if acts::write(&free) || acts::rename(&free, &moved) || acts::unlink(&moved) {
+                return 1;
+            }
+        }
+        i32::from(acts::write(&last))
+    })?;
+    ensure!(status == 0, "the child failed: {status:#x}");
+    let all = stage.files_of(child, |files| !files.is_empty())?;
+    ensure!(all.len() == 1 && all[0].path.ends_with(b"/a"), "{all:?}");
+    ensure!(stage.seen() - before == 1, "{} seen", stage.seen() - before);
+    Ok(Completion::Completed)
+}
+
+fn counted(way: WayKind) -> Result<Completion> {
+    const ROUNDS: u64 = 25;
+    let mut stage = stage!(way);
+    let (free, moved) = (stage.c("free/plain"), stage.c("free/moved"));
+    let linked = stage.c("free/linked");
+    let (child, status) = child::run(move || {
+        for _ in 0..ROUNDS {
+            let failed = acts::write(&free)
+                || acts::chmod(&free)
+                || acts::link(&free, &linked)
+                || acts::rename(&free, &moved)
+                || acts::unlink(&moved)
+                || acts::unlink(&linked);
+            if failed {
+                return 1;
+            }
+        }
+        0
+    })?;
+    ensure!(status == 0, "the child failed: {status:#x}");
+    let counts = stage.counts_of(child);
+    let of = |act: Act| counts[act as usize];
+    ensure!(of(Act::WriteOpen) == ROUNDS, "{counts:?}");
+    ensure!(of(Act::Create) == ROUNDS, "{counts:?}");
+    ensure!(of(Act::Rename) == ROUNDS && of(Act::Unlink) == 2 * ROUNDS, "{counts:?}");
+    ensure!(of(Act::Link) == ROUNDS && of(Act::Attribute) == ROUNDS, "{counts:?}");
+    Ok(Completion::Completed)
+}
+
+fn storm(way: WayKind) -> Result<Completion> {
+    const OPENS: u64 = 50_000;
+    let mut stage = stage!(way);
+    let (seen, lost) = (stage.seen(), stage.lost());
+    let one = stage.c("watched/a");
+    let names: Vec<_> = (0..200).map(|n| stage.c(&format!("watched/s{n}"))).collect();
+    let (child, status) = child::run(move || {
+        for round in 0..OPENS as usize {
+            // Half of them on one file, half spread over many.
+            let path = if round % 2 == 0 { &one } else { &names[round / 2 % names.len()] };
+            if acts::write(path) {
+                return 1;
+            }
+        }
+        0
+    })?;
+    ensure!(status == 0, "the child failed: {status:#x}");
+    let delivered = stage.files_of(child, |_| true)?.len() as u64;
+    let (seen, lost) = (stage.seen() - seen, stage.lost_since(&lost));
+    let all: u64 = lost.iter().sum();
+    ensure!(seen == OPENS, "{seen} seen of {OPENS}");
+    ensure!(delivered + all == seen, "{delivered} delivered, {lost:?} lost of {seen}");
+    let throttled = lost[Loss::Throttled as usize];
+    ensure!(throttled > 0 && delivered >= 1_000, "{delivered} delivered, {lost:?} lost");
+    eprintln!("storm: {seen} seen = {delivered} delivered + {throttled} throttled + others");
+    Ok(Completion::Completed)
+}
+
+fn live_change(way: WayKind) -> Result<Completion> {
+    const OPENS: u64 = 20_000;
+    let mut stage = stage!(way);
+    let before = stage.seen();
+    let path = stage.c("watched/a");
+    let child = child::start(move || (0..OPENS).find(|_| acts::write(&path)).map_or(0, |_| 1))?;
+    let (mut changes, mut status) = (0, 0);
+    loop {
+        stage.change(changes % 2 == 0)?;
+        changes += 1;
+        // SAFETY: a child of ours, and a status that lives through the call.
+        let ended =
+            unsafe { nix::libc::waitpid(child.as_raw(), &raw mut status, nix::libc::WNOHANG) };
+        if ended != 0 {
+            break;
+        }
+    }
+    ensure!(status == 0, "the child failed: {status:#x}");
+    let seen = stage.seen() - before;
+    ensure!(changes >= 4, "only {changes} changes while files were opened");
+    ensure!(seen == OPENS, "{seen} of {OPENS} opens seen during {changes} changes");
+    // What only the new set has is watched, what only the old one had is not.
+    stage.change(true)?;
+    let (other, gone) = (stage.c("other/x"), stage.c("single"));
+    let (child, _) = child::run(move || i32::from(acts::write(&gone) || acts::write(&other)))?;
+    let files = stage.files_of(child, |files| !files.is_empty())?;
+    ensure!(files.len() == 1 && files[0].path.ends_with(b"/other/x"), "{files:?}");
+    ensure!(files[0].fixed.action == action::CREATE, "{files:?}");
+    Ok(Completion::Completed)
+}
+
+/// The signal of these trials.
+const SIGNAL: Signal = Signal::File;

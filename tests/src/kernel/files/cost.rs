@@ -1,0 +1,65 @@
+//! What the hooks cost where nothing is watched.
+
+use std::{fs, time::Instant};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Completion;
+use sensor::probe::Settings;
+
+use crate::kernel::{
+    child,
+    watch::{Watch, unavailable},
+};
+
+/// Opens in one measurement.
+const OPENS: u32 = 50_000;
+/// Pairs of measurements, with and without the hooks.
+const PAIRS: usize = 5;
+/// A bound that only a mistake passes: the figure itself is printed.
+const COST_MAX_NS: u64 = 3_000;
+
+/// Opens and closes an unwatched file in a child, which the programs do not leave out; returns the
+/// nanoseconds that one pair of calls took.
+fn measure(path: &std::ffi::CStr) -> Result<u64> {
+    let (read, write) = nix::unistd::pipe()?;
+    child::run(|| {
+        let start = Instant::now();
+        for _ in 0..OPENS {
+            // SAFETY: a string that ends with NUL; the new descriptor is closed.
+            unsafe { nix::libc::close(nix::libc::open(path.as_ptr(), nix::libc::O_RDONLY)) };
+        }
+        let taken = (start.elapsed().as_nanos() as u64 / u64::from(OPENS)).to_ne_bytes();
+        i32::from(nix::unistd::write(&write, &taken).is_err())
+    })?;
+    let mut taken = [0; 8];
+    nix::unistd::read(&read, &mut taken)?;
+    Ok(u64::from_ne_bytes(taken))
+}
+
+pub fn unwatched_open() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("some/where/below");
+    fs::create_dir_all(&path)?;
+    fs::write(path.join("file"), "")?;
+    let name = path.join("file").into_os_string().into_encoded_bytes();
+    let name = std::ffi::CString::new(name)?;
+    let settings = Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() };
+    measure(&name)?;
+    let (mut alone, mut with, mut how) = (Vec::new(), Vec::new(), String::new());
+    for _ in 0..PAIRS {
+        alone.push(measure(&name)?);
+        let watch = Watch::start(&settings)?;
+        with.push(measure(&name)?);
+        let hook = watch.probes.report().iter().find(|hook| hook.name == "file");
+        how = hook.and_then(|hook| hook.attached.clone()).unwrap_or_default();
+    }
+    let least = |all: &[u64]| all.iter().min().copied().unwrap_or_default();
+    let added = least(&with).saturating_sub(least(&alone));
+    let kind = how.split(' ').next().unwrap_or_default().to_owned();
+    eprintln!("open and close: {} ns alone, {added} ns more by {kind}", least(&alone));
+    ensure!(added < COST_MAX_NS, "{added} ns more: {alone:?} {with:?}");
+    Ok(Completion::Completed)
+}
