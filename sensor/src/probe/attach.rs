@@ -125,17 +125,24 @@ fn most(
     ways: &[Way],
     kernel: &Kernel<'_>,
 ) -> Result<Attached, String> {
-    let (mut hows, mut without) = (Vec::new(), Vec::new());
+    let (mut hows, mut without, mut whys) = (Vec::new(), Vec::new(), Vec::new());
     for way in ways {
         match attach(programs, name, *way, kernel) {
             Ok(attached) => {
                 hows.push(attached.how);
                 without.extend(attached.without);
             }
-            Err(why) => without.push(format!("{}: {why}", way.describe())),
+            Err(why) => {
+                without.push(format!("{}: {why}", way.describe()));
+                whys.push(why);
+            }
         }
     }
     match hows.is_empty() {
+        // What is wrong with all of them is said once.
+        true if whys.windows(2).all(|pair| pair[0] == pair[1]) => {
+            Err(whys.pop().unwrap_or_default())
+        }
         true => Err(without.join("; ")),
         false => Ok(Attached { how: way::join(&hows), without }),
     }
