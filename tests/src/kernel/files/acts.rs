@@ -179,8 +179,8 @@ pub const ACTS: &[Expected] = acts! {
             libc::syscall(libc::SYS_openat2, at, p[0].as_ptr(), &raw const how, size) < 0
         }
     } => told(action::OPEN_WRITE, "watched/a");
-    "open_by_handle_at" ("watched/a", "free") |p| by_handle(&p[0], &p[1])
-        => told(action::OPEN_WRITE, "watched/a");
+    "open_by_handle_at" ("watched/deep/b", "free") |p| by_handle(&p[0], &p[1])
+        => told(action::OPEN_WRITE, "watched/deep/b");
     "through a linked directory" ("link/a") |p| open(&p[0], WRITE)
         => told(action::OPEN_WRITE, "watched/a");
     "through a hard link" ("free/hard") |p| open(&p[0], WRITE) => Told {
