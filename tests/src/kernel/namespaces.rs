@@ -39,11 +39,11 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn missing() -> Option<&'static str> {
+pub(in crate::kernel) fn missing() -> Option<&'static str> {
     unavailable().or_else(netns::unavailable)
 }
 
-fn settings(namespace: &Namespace, xdp: XdpMode) -> Settings {
+pub(in crate::kernel) fn settings(namespace: &Namespace, xdp: XdpMode) -> Settings {
     let scope = Scope { cgroup: None, netns: Some(namespace.path()) };
     Settings { scope, xdp, ..Settings::default() }
 }
@@ -52,7 +52,7 @@ fn settings(namespace: &Namespace, xdp: XdpMode) -> Settings {
 ///
 /// Attaching takes a moment in which neighbours may speak, so counters are read until they stand
 /// still and the table is empty.
-fn begin(pair: &Pair, xdp: XdpMode) -> Result<(Watch, Sums)> {
+pub(in crate::kernel) fn begin(pair: &Pair, xdp: XdpMode) -> Result<(Watch, Sums)> {
     let mut watch = Watch::start(&settings(&pair.a, xdp))?;
     let before = still(pair, &mut watch)?.0;
     Ok((watch, before))
@@ -77,7 +77,7 @@ fn still(pair: &Pair, watch: &mut Watch) -> Result<(Sums, Vec<(FlowKey, FlowStat
 }
 
 /// Ends a trial: the flows counted since `before` come to what the interface counted since then.
-fn compare(
+pub(in crate::kernel) fn compare(
     pair: &Pair,
     watch: &mut Watch,
     before: Sums,
@@ -143,7 +143,7 @@ fn connection_is_whole(flows: &[(FlowKey, FlowStats)]) -> Result<()> {
 }
 
 /// One connection from `a` to `b` that carries data each way.
-fn tcp_both_ways(pair: &Pair, address: IpAddr) -> Result<()> {
+pub(in crate::kernel) fn tcp_both_ways(pair: &Pair, address: IpAddr) -> Result<()> {
     let listener = pair.b.inside(|| TcpListener::bind((address, PORT)))??;
     thread::scope(|scope| -> Result<()> {
         let server = scope.spawn(|| -> Result<()> {
@@ -163,7 +163,7 @@ fn tcp_both_ways(pair: &Pair, address: IpAddr) -> Result<()> {
 }
 
 /// Datagrams from `a` to `b` and one answer each.
-fn udp_both_ways(pair: &Pair, address: IpAddr, count: usize) -> Result<()> {
+pub(in crate::kernel) fn udp_both_ways(pair: &Pair, address: IpAddr, count: usize) -> Result<()> {
     let any: IpAddr = if address.is_ipv4() { "0.0.0.0".parse()? } else { "::".parse()? };
     let server = pair.b.inside(|| UdpSocket::bind((address, PORT)))??;
     let client = pair.a.inside(|| UdpSocket::bind((any, 0)))??;

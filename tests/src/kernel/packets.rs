@@ -37,7 +37,9 @@ macro_rules! ip6 {
     };
 }
 
+pub mod cost;
 pub mod full;
+pub mod links;
 pub mod probes;
 
 /// Much more than what lies between a packet and the reading of its flow.
@@ -234,7 +236,7 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 pub fn trials() -> Vec<Trial> {
-    let more = [full::trials(), probes::trials()];
+    let more = [full::trials(), probes::trials(), links::trials(), cost::trials()];
     own_trials().into_iter().chain(more.into_iter().flatten()).collect()
 }
 
