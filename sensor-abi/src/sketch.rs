@@ -184,12 +184,14 @@ mod tests {
         ) {
             let (one, other) = (of_addresses(a.iter().copied()), of_addresses(b.iter().copied()));
             let mut merged = one;
-            merged.iter_mut().zip(other).for_each(|(register, rank)| *register = rank.max(*register));
+            merged.iter_mut().zip(other).for_each(|(to, rank)| *to = rank.max(*to));
             prop_assert_eq!(merged, of_addresses(a.into_iter().chain(b)));
         }
 
         #[test]
-        fn seeing_a_value_again_changes_nothing(values in proptest::collection::vec(0u32..99, 1..50)) {
+        fn seeing_a_value_again_changes_nothing(
+            values in proptest::collection::vec(0u32..99, 1..50),
+        ) {
             let once = of_addresses(values.iter().copied());
             prop_assert_eq!(once, of_addresses(values.iter().chain(&values).copied()));
         }

@@ -125,9 +125,10 @@ fn coarser(generation: u32, key: &mut FlowKey, fill: *mut Fill) -> Option<*mut F
     if let Some(stats) = pairs.get_ptr_mut(&*key) {
         return Some(stats);
     }
-    // SAFETY: a field of a map's value, here and below; a full table need not be tried.
+    // SAFETY: a field of a map's value; a full table need not be tried.
     if unsafe { (*fill).pairs } < limit(setting!(flows.pairs_max)) {
         if pairs.insert(&*key, &NEW, u64::from(BPF_NOEXIST)).is_ok() {
+            // SAFETY: likewise.
             fault::add(unsafe { &raw mut (*fill).pairs }, 1);
         }
         if let Some(stats) = pairs.get_ptr_mut(&*key) {
@@ -139,8 +140,10 @@ fn coarser(generation: u32, key: &mut FlowKey, fill: *mut Fill) -> Option<*mut F
     if let Some(stats) = prefixes.get_ptr_mut(&*key) {
         return Some(stats);
     }
+    // SAFETY: likewise.
     if unsafe { (*fill).prefixes } < limit(setting!(flows.prefixes_max)) {
         if prefixes.insert(&*key, &NEW, u64::from(BPF_NOEXIST)).is_ok() {
+            // SAFETY: likewise.
             fault::add(unsafe { &raw mut (*fill).prefixes }, 1);
         }
         if let Some(stats) = prefixes.get_ptr_mut(&*key) {

@@ -71,10 +71,11 @@ impl Interfaces {
     /// call when nothing has.
     pub(super) fn follow(&mut self, programs: &mut Ebpf) -> bool {
         let Some(heard) = self.netlink.as_mut().map(Netlink::heard) else { return false };
+        let mut changed = false;
         for index in heard.gone {
-            self.let_go(programs, index);
+            changed |= self.let_go(programs, index);
         }
-        heard.changed && self.look_or_log(programs)
+        changed | (heard.changed && self.look_or_log(programs))
     }
 
     /// Watches what other patterns choose from now on.
@@ -141,8 +142,9 @@ impl Interfaces {
         let mut changed = before.0 != self.missing || before.1 != self.unreadable;
         let gone: Vec<u32> =
             self.watched.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
-        changed |= !gone.is_empty();
-        gone.into_iter().for_each(|index| self.let_go(programs, index));
+        for index in gone {
+            changed |= self.let_go(programs, index);
+        }
         let new: Vec<Link> = wanted
             .into_iter()
             .filter_map(|(index, link)| match self.watched.get_mut(&index) {
@@ -187,13 +189,15 @@ impl Interfaces {
         wanted
     }
 
-    fn let_go(&mut self, programs: &mut Ebpf, index: u32) {
-        let Some(interface) = self.watched.remove(&index) else { return };
+    /// Detaches from an interface; says whether it was watched.
+    fn let_go(&mut self, programs: &mut Ebpf, index: u32) -> bool {
+        let Some(interface) = self.watched.remove(&index) else { return false };
         info!(interface = interface.link.name, "interface is no longer watched");
         let links: Vec<Attached> =
             [interface.ingress.link, interface.egress.link].into_iter().flatten().collect();
         let _gone = netns::inside(self.namespace.as_deref(), || {
             links.into_iter().for_each(|link| detach(programs, link));
         });
+        true
     }
 }
