@@ -3,6 +3,7 @@
 //! They need root. Each trial uses a fleet of its own label, so that a demo may run beside them.
 
 mod clean;
+mod guard;
 mod hosts;
 mod refusal;
 mod restart;
@@ -23,6 +24,15 @@ fn main() -> ExitCode {
         trial("refusal::every_wrong_peer_is_counted", || with_root(refusal::every_wrong_peer)),
         trial("story::demo_finds_the_attack", || with_root(story::demo_finds_the_attack)),
         trial("restart::brain_killed_mid_attack", || with_root(restart::brain_killed_mid_attack)),
+        trial("guard::unit_is_strict", guard::unit_is_strict),
+        trial("guard::worker_has_no_privilege", || {
+            guard::with_programs(guard::worker_has_no_privilege)
+        }),
+        trial("guard::killed_in_a_storm", || guard::with_programs(guard::killed_in_a_storm)),
+        trial("guard::stopped_and_told_to_end", || {
+            guard::with_programs(guard::stopped_and_told_to_end)
+        }),
+        trial("guard::settings_in_a_storm", || guard::with_programs(guard::settings_in_a_storm)),
         trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
         trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),
     ];

@@ -45,3 +45,8 @@ pub fn trials() -> Vec<Trial> {
     ];
     modules.into_iter().flatten().collect()
 }
+
+/// Says why no program can be loaded here, if so.
+pub fn unavailable() -> Option<&'static str> {
+    watch::unavailable()
+}

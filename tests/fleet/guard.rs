@@ -1,0 +1,294 @@
+//! The sensor guards itself: the worker has no privilege, what ends or stops it is noticed and
+//! mended, nothing of that happens without a line in the ledger.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tests::fleet::Hosts;
+use tests::fleet::brain::{Brain, Settings};
+use tests::fleet::process::Running;
+use tests::fleet::sensor::Sensor;
+use tests::interrupt;
+
+/// The host that is watched.
+const HOST: &str = "web-1";
+/// Time for a sensor to report, with a coverage record every ten seconds.
+const REPORT_LIMIT: Duration = Duration::from_secs(45);
+/// Time for the loader to start another worker.
+const RESTART_LIMIT: Duration = Duration::from_secs(10);
+/// Executions of a storm.
+const EXECUTIONS: u64 = 3_000;
+/// What the loader may keep: DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_PTRACE,
+/// PERFMON, BPF, and SYS_ADMIN for the namespace of the host.
+const LOADER_MAY: u64 =
+    1 << 2 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39;
+/// Highest exposure of the unit, as `systemd-analyze security` counts it.
+const EXPOSURE_MAX: f64 = 2.0;
+
+/// A brain and one sensor that it knows.
+struct Guarded {
+    // Dropped in this order: the programs end before their hosts go.
+    sensor: Sensor,
+    brain: Brain,
+    folder: PathBuf,
+    hosts: Hosts,
+}
+
+impl Guarded {
+    fn start(label: &str) -> Result<Self> {
+        let hosts = Hosts::new(label)?;
+        let brain = Brain::start(Settings {
+            folder: hosts.subfolder("brain")?,
+            place: hosts.control(),
+            webhook: None,
+            http: ([127, 0, 0, 1], 0).into(),
+        })?;
+        let folder = hosts.subfolder(HOST)?;
+        let sensor = Sensor::start(&folder, &hosts.control(), HOST, &hosts.place(HOST), &brain)?;
+        let guarded = Self { sensor, brain, folder, hosts };
+        guarded.hook("canary", |hook| !attached(hook).is_empty())?;
+        Ok(guarded)
+    }
+
+    fn worker(&self) -> Result<Pid> {
+        interrupt::eventually("a worker", RESTART_LIMIT, || Ok(child_of(self.sensor.pid())))
+    }
+
+    fn coverage(&self) -> Result<Option<Value>> {
+        let hosts = self.brain.hosts()?;
+        Ok(hosts.first().map(|host| host["coverage"].clone()).filter(|c| !c.is_null()))
+    }
+
+    /// Waits until coverage has a hook as it should be.
+    fn hook(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        interrupt::eventually(&format!("the hook {name}"), REPORT_LIMIT, || {
+            let Some(coverage) = self.coverage()? else { return Ok(None) };
+            let hooks = coverage["hooks"].as_array().cloned().unwrap_or_default();
+            Ok(hooks.into_iter().find(|hook| hook["name"] == name && fits(hook)))
+        })
+    }
+
+    /// Runs a storm of executions on the host, and does something in the middle of it.
+    fn storm(&self, executions: u64, middle: impl FnOnce() -> Result<()>) -> Result<()> {
+        let script = format!("i=0; while [ $i -lt {executions} ]; do /bin/true; i=$((i+1)); done");
+        let mut command = self.hosts.place(HOST).command("/bin/sh")?;
+        command.args(["-c", &script]).stdin(Stdio::null());
+        let mut storm = Running::start("the storm", &mut command)?;
+        interrupt::sleep(Duration::from_secs(1))?;
+        middle()?;
+        let status = storm.wait(Duration::from_secs(120))?;
+        ensure!(status.success(), "the storm ended with {status}");
+        Ok(())
+    }
+
+    /// Waits until the ledger of a signal is closed: at least so much seen, and nothing missing.
+    fn ledger(&self, signal: &str, at_least: u64) -> Result<Value> {
+        let mut latest = Value::Null;
+        let closed =
+            interrupt::eventually(&format!("{signal} accounted for"), REPORT_LIMIT, || {
+                let Some(coverage) = self.coverage()? else { return Ok(None) };
+                let lines = coverage["ledger"].as_array().cloned().unwrap_or_default();
+                let Some(line) = lines.into_iter().find(|line| line["signal"] == signal) else {
+                    return Ok(None);
+                };
+                latest = line.clone();
+                let seen = number(&line["seen"]);
+                let told = number(&line["delivered"]) + lost(&line);
+                Ok((seen >= at_least && seen == told).then_some(line))
+            });
+        closed.with_context(|| format!("the ledger says {latest}"))
+    }
+}
+
+/// The worker's status as the kernel shows it: nothing to take, nothing to gain.
+pub fn worker_has_no_privilege() -> Result<()> {
+    let guarded = Guarded::start("test-guard-caps")?;
+    let worker = guarded.worker()?;
+    let of = |pid: u32, field: &str| status_field(pid, field);
+    let pid = worker.as_raw().cast_unsigned();
+    for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let value = of(pid, field)?;
+        ensure!(u64::from_str_radix(&value, 16) == Ok(0), "{field} of the worker is {value}");
+    }
+    for (field, expected) in [("NoNewPrivs", "1"), ("Seccomp", "2")] {
+        let value = of(pid, field)?;
+        ensure!(value == expected, "{field} of the worker is {value}");
+    }
+    let uid = of(pid, "Uid")?;
+    ensure!(uid.split_whitespace().all(|id| id != "0"), "the worker's users are {uid}");
+    let loader = of(guarded.sensor.pid(), "CapPrm")?;
+    let kept = u64::from_str_radix(&loader, 16)?;
+    ensure!(kept & !LOADER_MAY == 0, "the loader keeps {loader}");
+    let sandbox = guarded.hook("sandbox", |hook| !attached(hook).is_empty())?;
+    let held = attached(&sandbox);
+    ensure!(held.contains("landlock fully") || !landlock_is_there(), "held: {held}");
+    ensure!(sandbox["reason"].is_null(), "something is refused or missing: {sandbox}");
+    let memory = |pid| -> Result<u64> { Ok(kib(&of(pid, "VmRSS")?)) };
+    println!(
+        "worker: CapEff 0, uid {}, {held}; loader: CapEff {loader}, resident {} KiB + {} KiB",
+        uid.split_whitespace().next().unwrap_or_default(),
+        memory(pid)?,
+        memory(guarded.sensor.pid())?
+    );
+    Ok(())
+}
+
+/// A worker that is killed in a storm: the kernel's counters lose nothing, and what the worker had
+/// in its hands is told.
+pub fn killed_in_a_storm() -> Result<()> {
+    let guarded = Guarded::start("test-guard-kill")?;
+    let first = guarded.worker()?;
+    let mut away = Duration::ZERO;
+    guarded.storm(EXECUTIONS, || {
+        let killed = Instant::now();
+        kill(first, Signal::SIGKILL)?;
+        interrupt::eventually("another worker", RESTART_LIMIT, || {
+            Ok(child_of(guarded.sensor.pid()).filter(|worker| *worker != first))
+        })?;
+        away = killed.elapsed();
+        Ok(())
+    })?;
+    let exec = guarded.ledger("exec", EXECUTIONS)?;
+    let reasons = exec["lost"].as_array().cloned().unwrap_or_default();
+    for reason in &reasons {
+        let name = reason["reason"].as_str().unwrap_or_default();
+        ensure!(name.starts_with("worker_ended"), "lost for another reason: {exec}");
+    }
+    let told = guarded.hook("worker", |hook| reason(hook).contains("killed by SIGKILL"))?;
+    println!(
+        "killed: another worker after {} ms; of {} executions 0 were missed by the kernel's \
+         counters, {} went with the worker; told: {}",
+        away.as_millis(),
+        exec["seen"],
+        lost(&exec),
+        reason(&told)
+    );
+    Ok(())
+}
+
+/// A worker that is stopped goes on, one that is told to end by a stranger is replaced.
+pub fn stopped_and_told_to_end() -> Result<()> {
+    let guarded = Guarded::start("test-guard-stop")?;
+    let worker = guarded.worker()?;
+    let stopped = Instant::now();
+    kill(worker, Signal::SIGSTOP)?;
+    interrupt::eventually("the worker going on", RESTART_LIMIT, || {
+        let state = status_field(worker.as_raw().cast_unsigned(), "State")?;
+        Ok((!state.starts_with('T')).then_some(()))
+    })?;
+    let went_on = stopped.elapsed();
+    kill(worker, Signal::SIGTERM)?;
+    interrupt::eventually("another worker", RESTART_LIMIT, || {
+        Ok(child_of(guarded.sensor.pid()).filter(|other| *other != worker))
+    })?;
+    let told = guarded.hook("worker", |hook| reason(hook).contains("started again 1 times"))?;
+    ensure!(reason(&told).contains("stopped 1 times"), "told: {told}");
+    println!("stopped: went on after {} ms; told: {}", went_on.as_millis(), reason(&told));
+    Ok(())
+}
+
+/// New settings in a storm: a broken file changes nothing, a good one is taken, nothing is lost.
+pub fn settings_in_a_storm() -> Result<()> {
+    let guarded = Guarded::start("test-guard-settings")?;
+    let config = guarded.folder.join("sensor.toml");
+    let good = fs::read_to_string(&config)?;
+    let loader = Pid::from_raw(guarded.sensor.pid().cast_signed());
+    fs::write(&config, good.replace("[collect]", "[colect]"))?;
+    kill(loader, Signal::SIGHUP)?;
+    let refused = guarded.hook("settings", |hook| reason(hook).contains("colect"))?;
+    guarded.storm(EXECUTIONS, || {
+        fs::write(&config, good.replace("[collect]", "[collect]\ntick_ms = 200"))?;
+        kill(loader, Signal::SIGHUP).context("the loader is gone")
+    })?;
+    guarded.hook("settings", |hook| attached(hook).contains("again 1 times"))?;
+    let exec = guarded.ledger("exec", EXECUTIONS)?;
+    ensure!(lost(&exec) == 0, "events were lost to new settings: {exec}");
+    println!("settings: {}; then taken, 0 of {} lost", reason(&refused), exec["seen"]);
+    Ok(())
+}
+
+/// The unit's exposure, and whether systemd understands it.
+pub fn unit_is_strict() -> Result<libtest_mimic::Completion> {
+    let unit =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd/sakuramori-sensor.service");
+    let analyze =
+        |arguments: &[&str]| Command::new("systemd-analyze").args(arguments).arg(&unit).output();
+    let Ok(output) = analyze(&["security", "--offline=true"]) else {
+        return Ok(libtest_mimic::Completion::ignored_with("needs systemd-analyze"));
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.contains("Overall exposure level"));
+    let line = line.with_context(|| format!("no verdict in {text}"))?;
+    let mut words = line.rsplit(':').next().unwrap_or_default().split_whitespace();
+    let exposure: f64 = words.next().context("no number")?.parse()?;
+    ensure!(exposure <= EXPOSURE_MAX, "the unit's exposure is {exposure}");
+    let verified = analyze(&["verify"]).context("could not run systemd-analyze")?;
+    let complaints = String::from_utf8_lossy(&verified.stderr).into_owned();
+    // The program is not installed where this runs.
+    let serious = complaints.lines().filter(|line| !line.contains("is not executable"));
+    let serious: Vec<&str> = serious.filter(|line| line.contains("sakuramori-sensor")).collect();
+    ensure!(serious.is_empty(), "systemd complains: {serious:?}");
+    println!("unit: exposure {exposure} of at most {EXPOSURE_MAX}");
+    Ok(libtest_mimic::Completion::Completed)
+}
+
+/// Runs a trial that needs the kernel programs, or says that it cannot.
+pub fn with_programs(run: fn() -> Result<()>) -> Result<libtest_mimic::Completion> {
+    match tests::kernel::unavailable() {
+        Some(reason) => Ok(libtest_mimic::Completion::ignored_with(reason)),
+        None => run().map(|()| libtest_mimic::Completion::Completed),
+    }
+}
+
+fn child_of(parent: u32) -> Option<Pid> {
+    let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let mut children = text.split_whitespace().filter_map(|word| word.parse().ok());
+    // A canary is a child for a moment, too.
+    let is_worker = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == "sakuramori-work")
+    };
+    children.find(is_worker).map(Pid::from_raw)
+}
+
+fn status_field(pid: u32, field: &str) -> Result<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    match value {
+        Some(value) => Ok(value.trim().to_owned()),
+        None => bail!("no {field} of process {pid}"),
+    }
+}
+
+fn landlock_is_there() -> bool {
+    const CREATE_RULESET: nix::libc::c_long = 444;
+    const VERSION: u32 = 1;
+    // SAFETY: asking for the version takes no memory.
+    unsafe { nix::libc::syscall(CREATE_RULESET, 0, 0, VERSION) > 0 }
+}
+
+fn kib(text: &str) -> u64 {
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+fn attached(hook: &Value) -> &str {
+    hook["attached"].as_str().unwrap_or_default()
+}
+
+fn reason(hook: &Value) -> &str {
+    hook["reason"].as_str().unwrap_or_default()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn lost(line: &Value) -> u64 {
+    let reasons = line["lost"].as_array().cloned().unwrap_or_default();
+    reasons.iter().map(|reason| number(&reason["count"])).sum()
+}
