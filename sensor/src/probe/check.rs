@@ -1,7 +1,7 @@
 //! Notices programs that somebody else has detached: looks at the links that this process holds, as
 //! the kernel shows them.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::fd::RawFd};
 
 /// Most descriptors that are looked at; the sensor has far fewer.
 const DESCRIPTORS_MAX: usize = 4_096;
@@ -30,19 +30,35 @@ impl Links {
     }
 }
 
+/// Returns the descriptor of each link that this process holds, by the link's id.
+pub(super) fn links() -> BTreeMap<u32, RawFd> {
+    let id = |text: &str| field(text, "link_id");
+    each(|descriptor, text| Some((id(text)?, descriptor)))
+}
+
 /// Returns link id → interface, which is 0 once the link has none.
 fn shown() -> BTreeMap<u32, u32> {
+    each(|_, text| parse(text))
+}
+
+/// Builds a table of what the kernel says of each descriptor.
+fn each<T>(take: impl Fn(RawFd, &str) -> Option<(u32, T)>) -> BTreeMap<u32, T> {
     let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return BTreeMap::new() };
-    let texts = entries.flatten().take(DESCRIPTORS_MAX);
-    texts.filter_map(|entry| parse(&fs::read_to_string(entry.path()).ok()?)).collect()
+    let one = |entry: fs::DirEntry| {
+        let descriptor = entry.file_name().to_str()?.parse().ok()?;
+        take(descriptor, &fs::read_to_string(entry.path()).ok()?)
+    };
+    entries.flatten().take(DESCRIPTORS_MAX).filter_map(one).collect()
 }
 
 fn parse(text: &str) -> Option<(u32, u32)> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').trim().parse().ok()
-    };
-    Some((field("link_id")?, field("ifindex")?))
+    Some((field(text, "link_id")?, field(text, "ifindex")?))
+}
+
+/// Returns a number of a descriptor's description.
+pub(super) fn field(text: &str, name: &str) -> Option<u32> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim_start_matches(':').trim().parse().ok()
 }
 
 #[cfg(test)]
