@@ -46,6 +46,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Whom the worker becomes; nothing chooses `sakuramori`, or else nobody.
     pub user: Option<String>,
+    /// Folder of the BPF file system in which maps and links get names, so that they outlive the
+    /// sensor.
+    pub pin: Option<PathBuf>,
     /// Overrides the kernel's host name.
     pub hostname: Option<String>,
     /// What is watched.
@@ -183,6 +186,7 @@ struct File {
 #[derive(Debug, Default, Deserialize)]
 struct Guard {
     user: Option<String>,
+    pin: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -306,6 +310,7 @@ impl Config {
             join: None,
             state_dir: file.brain.state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
             user: file.guard.user,
+            pin: file.guard.pin,
             hostname: file.brain.hostname,
             scope: Scope { cgroup: file.scope.cgroup, netns: file.scope.netns },
             interfaces: file.collect.interfaces,
@@ -405,6 +410,7 @@ impl Config {
             avoid: self.avoid.clone(),
             variables: self.variables.clone(),
             files: self.files.clone(),
+            pins: None,
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }

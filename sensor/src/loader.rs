@@ -8,6 +8,7 @@
 //! [`state`] (the folder that the worker gets), [`worker`] (fork and sandbox), [`serve`].
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,10 @@ pub fn run(cli: Cli, config: Config) -> Result<ExitCode> {
     signals.thread_block().context("cannot block signals")?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&signals, flags).context("cannot read signals")?;
+    let pins = match &config.pin {
+        Some(folder) => Some(state::pin_folder(folder, &config.state_dir)?),
+        None => None,
+    };
     capability::keep_only(&kept(&config)).context("cannot give up capabilities")?;
     let mut loader = Loader {
         cli,
@@ -68,6 +73,7 @@ pub fn run(cli: Cli, config: Config) -> Result<ExitCode> {
         account,
         state,
         signals,
+        pins,
         probes: None,
         load: 0,
         worker: None,
@@ -135,6 +141,8 @@ struct Loader {
     account: Option<Account>,
     state: OwnedFd,
     signals: SignalFd,
+    /// Where maps and links get names.
+    pins: Option<PathBuf>,
     probes: Option<Probes>,
     /// Tells one load of the programs from another.
     load: u64,
@@ -197,7 +205,13 @@ impl Loader {
 
     fn on_signal(&mut self, signal: Option<Signal>) {
         match signal {
-            Some(Signal::SIGTERM | Signal::SIGINT) if self.stop_until.is_none() => {
+            Some(stop @ (Signal::SIGTERM | Signal::SIGINT)) if self.stop_until.is_none() => {
+                if stop == Signal::SIGINT
+                    && let Some(probes) = &mut self.probes
+                {
+                    // Whoever ends it by hand wants it gone.
+                    probes.unpin();
+                }
                 self.stop_until = Some(Instant::now() + STOP_TIME);
                 self.signal_worker(Signal::SIGTERM);
             }

@@ -2,7 +2,11 @@
 //!
 //! Only `probe` and `drain` name aya.
 
-use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
 use sensor_abi::parse::headers::Way;
@@ -12,6 +16,7 @@ use self::files::WatchedFiles;
 use self::interfaces::Interfaces;
 pub use self::maps::Maps;
 use crate::file::Watched;
+use self::pins::Pins;
 use crate::{
     drain::{Drain, ProgramLog},
     netns::NetnsError,
@@ -20,12 +25,14 @@ use crate::{
 mod attach;
 mod calls;
 mod files;
+mod check;
 mod inject;
 mod interfaces;
 mod maps;
 mod memory;
 mod object;
 mod offsets;
+mod pins;
 mod table;
 mod tracefs;
 mod way;
@@ -101,6 +108,9 @@ pub struct Settings {
     pub variables: Vec<String>,
     /// Which files and unix sockets are watched.
     pub files: Watched,
+    /// Folder of the BPF file system in which maps and links get names, so that they outlive this
+    /// process; none lets everything go with it.
+    pub pins: Option<PathBuf>,
     /// Whether the programs write their own diagnostics to the log.
     pub kernel_log: bool,
 }
@@ -125,6 +135,7 @@ impl Default for Settings {
             avoid: Vec::new(),
             files: Watched::default(),
             variables: VARIABLES.map(str::to_owned).to_vec(),
+            pins: None,
             kernel_log: false,
         }
     }
@@ -216,6 +227,10 @@ pub enum ProbeError {
     },
 }
 
+/// Every how many calls of [`Probes::tend`] the links are looked at: a look reads what the kernel
+/// says of each descriptor.
+const LOOK_EVERY: u32 = 5;
+
 /// Whether the kernel programs are inside this binary.
 pub const OBJECT_EMBEDDED: bool = !object::BYTES.is_empty();
 
@@ -228,6 +243,10 @@ pub struct Probes {
     interfaces: Interfaces,
     kernel_log: bool,
     log: Option<ProgramLog>,
+    links: check::Links,
+    pins: Option<Pins>,
+    /// Counts up, so that what is dear is done now and then.
+    tended: u32,
     /// Whether the program that counts system calls was loaded.
     countable: bool,
     /// The links on begins and ends of system calls, while they are counted.
@@ -238,9 +257,13 @@ pub struct Probes {
 impl Probes {
     /// Loads and attaches every hook that this kernel allows.
     pub fn load(settings: &Settings) -> Result<Self, ProbeError> {
-        let mut programs = object::load(settings)?;
+        let pins = settings.pins.as_deref().and_then(|folder| open_pins(folder, settings));
+        let left = pins.as_ref().map(Pins::left).unwrap_or_default();
+        let mut programs = object::load(settings, &left)?;
         maps::set_selves(&mut programs, [std::process::id(), 0])?;
         let files = WatchedFiles::new(&mut programs, &settings.files)?;
+        let began = Instant::now();
+        let taken_over = pins.as_ref().map_or(0, Pins::drop_links);
         let mut report: Vec<HookReport> = tracefs::visible(|| {
             let kernel = attach::Kernel::new(&settings.avoid);
             table::hooks().map(|hook| attach::hook(&mut programs, hook, &kernel)).collect()
@@ -258,10 +281,24 @@ impl Probes {
             interfaces,
             kernel_log: settings.kernel_log,
             log: None,
+            links: check::Links::default(),
+            pins,
+            tended: 0,
             countable,
             syscalls: None,
             files,
         };
+        if let Some(pins) = &mut probes.pins {
+            let named = maps::descriptors(&probes.programs)?;
+            if let Err(error) = pins.keep_maps(&named) {
+                tracing::warn!(%error, "maps will not outlive the loader");
+            }
+            pins.keep_links();
+        }
+        if taken_over > 0 {
+            let gap_ms = began.elapsed().as_millis();
+            tracing::info!(links = taken_over, gap_ms, "maps of an earlier start were taken over");
+        }
         if settings.syscalls == SyscallMode::Continuous {
             probes.set_syscall_counting(true)?;
         }
@@ -271,7 +308,7 @@ impl Probes {
     /// Loads every program by itself, also those that only stand in on other kernels, and attaches
     /// none; returns what the kernel said to each.
     pub fn verify(settings: &Settings) -> Result<Vec<Verified>, ProbeError> {
-        let mut programs = object::load(settings)?;
+        let mut programs = object::load(settings, &[])?;
         Ok(attach::load_all(&mut programs))
     }
 
@@ -389,6 +426,7 @@ impl Probes {
     /// Takes settings that can change while the programs run.
     pub fn change(&mut self, settings: &Settings) {
         self.kernel_log = settings.kernel_log;
+        self.set_interfaces(&settings.interfaces);
     }
 
     /// Does what is due now and then beside the reading of the maps.
@@ -400,6 +438,39 @@ impl Probes {
         if let Err(error) = self.files.tend(&mut self.programs) {
             tracing::warn!(%error, "watched files that were replaced are known by their path only");
         }
+        self.tended = self.tended.wrapping_add(1);
+        if self.tended.is_multiple_of(LOOK_EVERY) {
+            self.look();
+        }
+    }
+
+    /// Looks whether everything is still attached, and gives names to what is new.
+    fn look(&mut self) {
+        for interface in self.links.look() {
+            self.links.taken_off += 1;
+            tracing::error!(interface, "a packet program was taken off by somebody else");
+            self.interfaces.renew(&mut self.programs, interface);
+            self.report_interfaces();
+        }
+        self.pins.iter_mut().for_each(Pins::keep_links);
+    }
+
+    /// Tells in words of programs that somebody else took off; nothing when nobody did.
+    pub fn tampering(&self) -> Option<String> {
+        let count = self.links.taken_off;
+        (count > 0).then(|| {
+            format!("packet programs were taken off by somebody else {count} times and put back")
+        })
+    }
+
+    /// Takes the names of maps and links away, so that everything goes with this process.
+    pub fn unpin(&mut self) {
+        self.pins.take().iter().for_each(Pins::remove);
+    }
+
+    /// Returns a number that is the same for as long as the maps are, and no other maps have.
+    pub fn load_number(&self) -> Result<u64, ProbeError> {
+        maps::number(&self.descriptors()?)
     }
 
     /// Returns a descriptor of each map, for a process that reads them without any privilege.
@@ -421,6 +492,17 @@ impl Drop for Probes {
     fn drop(&mut self) {
         self.interfaces.detach_all(&mut self.programs);
     }
+}
+
+/// Opens the names of this version of the programs; without them everything works, but goes with
+/// this process.
+fn open_pins(folder: &Path, settings: &Settings) -> Option<Pins> {
+    let opened = object::version(settings).map_err(|error| error.to_string());
+    let opened =
+        opened.and_then(|version| Pins::open(folder, &version).map_err(|error| error.to_string()));
+    opened
+        .inspect_err(|why| tracing::warn!(folder = %folder.display(), why, "no names for maps"))
+        .ok()
 }
 
 /// Says in the report when system calls are counted; the hook itself is attached only then.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -42,6 +43,11 @@ struct Guarded {
 
 impl Guarded {
     fn start(label: &str) -> Result<Self> {
+        Self::start_with(label, |_| String::new())
+    }
+
+    /// Starts with more lines of configuration, which may depend on the sensor's folder.
+    fn start_with(label: &str, more: impl Fn(&Path) -> String) -> Result<Self> {
         let hosts = Hosts::new(label)?;
         let brain = Brain::start(Settings {
             folder: hosts.subfolder("brain")?,
@@ -50,7 +56,9 @@ impl Guarded {
             http: ([127, 0, 0, 1], 0).into(),
         })?;
         let folder = hosts.subfolder(HOST)?;
-        let sensor = Sensor::start(&folder, &hosts.control(), HOST, &hosts.place(HOST), &brain)?;
+        let (control, place) = (hosts.control(), hosts.place(HOST));
+        let more = more(&folder);
+        let sensor = Sensor::start_with(&folder, &control, HOST, &place, &brain, &more)?;
         let guarded = Self { sensor, brain, folder, hosts };
         guarded.hook("canary", |hook| !attached(hook).is_empty())?;
         Ok(guarded)
@@ -210,6 +218,53 @@ pub fn settings_in_a_storm() -> Result<()> {
     let exec = guarded.ledger("exec", EXECUTIONS)?;
     ensure!(lost(&exec) == 0, "events were lost to new settings: {exec}");
     println!("settings: {}; then taken, 0 of {} lost", reason(&refused), exec["seen"]);
+    Ok(())
+}
+
+/// A mount that ends with this value.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Also when the sensor never came so far as to mount it.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// A loader that is killed in a storm: pinned programs go on counting while nobody is there, and the
+/// next loader delivers what they counted.
+pub fn loader_killed_in_a_storm() -> Result<()> {
+    let names = |folder: &Path| folder.join("bpf");
+    let mut guarded = Guarded::start_with("test-guard-loader", |folder| {
+        format!("[guard]\npin = \"{}\"\n", names(folder).display())
+    })?;
+    let _mounted = Mounted(names(&guarded.folder));
+    let script = format!("i=0; while [ $i -lt {EXECUTIONS} ]; do /bin/true; i=$((i+1)); done");
+    let mut command = guarded.hosts.place(HOST).command("/bin/sh")?;
+    command.args(["-c", &script]).stdin(Stdio::null());
+    let mut storm = Running::start("the storm", &mut command)?;
+    interrupt::sleep(Duration::from_millis(500))?;
+    let away = Instant::now();
+    guarded.sensor.kill()?;
+    interrupt::sleep(Duration::from_secs(1))?;
+    guarded.sensor = Sensor::again(&guarded.folder, &guarded.hosts.control(), HOST)?;
+    guarded.worker()?;
+    let away = away.elapsed();
+    let status = storm.wait(Duration::from_secs(120))?;
+    ensure!(status.success(), "the storm ended with {status}");
+    // What happened while the links were handed over is missed by the kernel's counters too.
+    let exec = guarded.ledger("exec", EXECUTIONS / 2)?;
+    let log = guarded.sensor.log();
+    let taken_over =
+        log.lines().find(|line| line.contains("were taken over") && line.contains("gap"));
+    let taken_over = taken_over.context("the log does not tell of maps that were taken over")?;
+    println!(
+        "loader killed: away for {} ms; {} of {EXECUTIONS} executions seen, {} lost with the \
+         worker; {taken_over}",
+        away.as_millis(),
+        exec["seen"],
+        lost(&exec)
+    );
     Ok(())
 }
 

@@ -29,6 +29,9 @@ fn main() -> ExitCode {
             guard::with_programs(guard::worker_has_no_privilege)
         }),
         trial("guard::killed_in_a_storm", || guard::with_programs(guard::killed_in_a_storm)),
+        trial("guard::loader_killed_in_a_storm", || {
+            guard::with_programs(guard::loader_killed_in_a_storm)
+        }),
         trial("guard::stopped_and_told_to_end", || {
             guard::with_programs(guard::stopped_and_told_to_end)
         }),

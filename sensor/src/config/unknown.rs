@@ -13,7 +13,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("inventory", &["enabled"]),
     ("files", &["write", "read", "sockets"]),
     ("spool", &["max_bytes"]),
-    ("guard", &["user"]),
+    ("guard", &["user", "pin"]),
     ("log", &["level", "format"]),
 ];
 

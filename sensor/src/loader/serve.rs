@@ -15,7 +15,7 @@ use crate::login::follow;
 use crate::privileged::program::{self, Program};
 use crate::privileged::protocol::{self, Answer, Refusal, Request};
 use crate::privileged::{self, NetTable, ProcFile, ProcLink};
-use crate::probe::Probes;
+use crate::probe::{Probes, Settings};
 use crate::{canary, clock, health, host, systemd};
 
 impl Loader {
@@ -115,9 +115,10 @@ impl Loader {
     /// Loads the programs when none are, and hands over their maps.
     fn hand_over(&mut self) -> Result<Answer, Refusal> {
         if self.probes.is_none() {
-            let mut probes = Probes::load(&self.config.probe_settings()).map_err(in_words)?;
+            let settings = Settings { pins: self.pins.clone(), ..self.config.probe_settings() };
+            let mut probes = Probes::load(&settings).map_err(in_words)?;
             probes.keep_log();
-            self.load = rand::random();
+            self.load = probes.load_number().map_err(in_words)?;
             self.probes = Some(probes);
             self.exclude_own();
         }
@@ -133,6 +134,9 @@ impl Loader {
         let mut hooks: Vec<_> = probes.report().iter().map(health::hook).collect();
         hooks.push(self.worker_text());
         hooks.extend(self.settings_text());
+        if let Some(why) = probes.tampering() {
+            hooks.push(["links".to_owned(), "looked at every 5 s".to_owned(), why]);
+        }
         let status = Status { hooks, cpu_ns: clock::cpu_ns(), memory_bytes: host::private_bytes() };
         serde_json::to_vec(&status).map(bytes).map_err(in_words)
     }

@@ -3,19 +3,28 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use crate::sandbox::account::Account;
 
 /// Folders below the state directory: the spool is one.
 const DEPTH_MAX: usize = 2;
+/// Where the BPF file system usually is.
+const BPF_FOLDER: &str = "/sys/fs/bpf";
+/// How the kernel marks it.
+const BPF_FS_MAGIC: libc::__fsword_t = 0xcafe_4a11;
+/// Digits that tell sensors of one host apart.
+const NAME_DIGITS: usize = 16;
 /// Entries that are given away; a spool has some hundred.
 const ENTRIES_MAX: usize = 100_000;
 
@@ -30,6 +39,25 @@ pub(super) fn make(path: &Path) -> Result<OwnedFd> {
         let path = path.display();
         format!("cannot make the state directory {path}; set brain.state_dir to another")
     })
+}
+
+/// Returns this sensor's own folder for the names of maps and links, in a BPF file system that is
+/// mounted if it is not. Several sensors of one host are told apart by their state directories.
+pub(super) fn pin_folder(folder: &Path, state_dir: &Path) -> Result<PathBuf> {
+    let usual = Path::new(BPF_FOLDER);
+    let mount_point = if folder.starts_with(usual) { usual } else { folder };
+    let wrong = || format!("cannot use {} for guard.pin", folder.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(mount_point).with_context(wrong)?;
+    if statfs(mount_point).with_context(wrong)?.filesystem_type() != FsType(BPF_FS_MAGIC) {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let options = Some("mode=0700");
+        mount(Some("bpf"), mount_point, Some("bpf"), flags, options).with_context(wrong)?;
+    }
+    let state_dir = state_dir.canonicalize().with_context(wrong)?;
+    let name = blake3::hash(state_dir.as_os_str().as_bytes()).to_hex();
+    let own = folder.join(&name[..NAME_DIGITS]);
+    DirBuilder::new().recursive(true).mode(0o700).create(&own).with_context(wrong)?;
+    Ok(own)
 }
 
 /// Gives the directory and what is in it to the worker's user. Links are not followed, and a file

@@ -84,6 +84,12 @@ impl Interfaces {
         self.look_or_log(programs);
     }
 
+    /// Attaches anew to an interface whose program somebody else took off.
+    pub(super) fn renew(&mut self, programs: &mut Ebpf, index: u32) {
+        self.let_go(programs, index);
+        self.look_or_log(programs);
+    }
+
     /// Returns what became of both programs.
     pub(super) fn report(&self) -> [HookReport; 2] {
         let (mut arrived, mut left) = (Outcome::default(), Outcome::default());

@@ -1,13 +1,16 @@
 //! Maps by name, whichever process loaded the programs.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
 };
 
-use super::{ProbeError, memory};
+use super::{ProbeError, check, memory};
 
 /// Handles of all maps of the programs.
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ impl Maps {
     }
 }
 
+/// The map whose number stands for all.
+const SEEN: &str = "SEEN";
 /// The section of the object that holds the sensor's own process ids.
 const SELVES: &str = ".data.selves";
 
@@ -48,6 +53,20 @@ pub(super) fn set_selves(programs: &mut Ebpf, processes: [u32; 2]) -> Result<(),
     let map = programs.map_mut(SELVES).ok_or(ProbeError::Map(SELVES))?;
     let mut selves = Array::<_, [u32; 2]>::try_from(map).map_err(|error| unusable(&error))?;
     selves.set(0, processes, 0).map_err(|error| unusable(&error))
+}
+
+/// Returns a number that is the same for as long as the maps are: the kernel's own, and of this boot.
+pub(super) fn number(maps: &[(String, OwnedFd)]) -> Result<u64, ProbeError> {
+    let unusable = || ProbeError::MapUnusable { name: SEEN, why: "it has no number".to_owned() };
+    let (_, seen) = maps.iter().find(|(name, _)| name == SEEN).ok_or(ProbeError::Map(SEEN))?;
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", seen.as_raw_fd()));
+    let id = check::field(&text.unwrap_or_default(), "map_id").ok_or_else(unusable)?;
+    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&boot).update(&id.to_le_bytes());
+    let digest = hasher.finalize();
+    let (first, _) = digest.as_bytes().as_chunks::<8>();
+    Ok(u64::from_le_bytes(first[0]))
 }
 
 /// Returns a descriptor of each map that user space may use.

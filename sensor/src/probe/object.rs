@@ -1,12 +1,17 @@
 //! The object inside this binary, and its globals.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use aya::{Ebpf, EbpfLoader, util::nr_cpus};
 use sensor_abi::{
     config::{Config, VARIABLES_MAX, Variable},
     flow::{self, FlowKey, FlowStats},
 };
+
+use zerocopy::IntoBytes as _;
 
 use super::{ProbeError, Settings, attach::sentence, offsets};
 use crate::netns;
@@ -25,19 +30,27 @@ const FLOWS_PER_PAIR: u32 = 4;
 const FLOWS_PER_PREFIX: u32 = 16;
 /// What the kernel adds to an entry's key and values: links, hash, a pointer and alignment.
 const ENTRY_OVERHEAD: usize = 64;
+/// Digits of a version: enough to tell any two apart.
+const VERSION_DIGITS: usize = 24;
 /// aya's own name for the level of kernel-side diagnostics, and its numbers.
 const LOG_LEVEL: &str = aya_log::LEVEL;
 const LOG_OFF: u8 = 0;
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 
 /// Creates the maps and sets the globals; loads no program yet.
-pub(super) fn load(settings: &Settings) -> Result<Ebpf, ProbeError> {
+///
+/// `left` names maps that an earlier process left and where; they are used again.
+pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Ebpf, ProbeError> {
     if BYTES.is_empty() {
         return Err(ProbeError::ObjectMissing);
     }
     let config = config(settings)?;
     let level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for (name, path) in left {
+        loader.map_pin_path(name, path.as_path());
+    }
+    loader
         .btf(None)
         .override_global("CONFIG", &config, true)
         .override_global(LOG_LEVEL, &level, true)
@@ -49,6 +62,15 @@ pub(super) fn load(settings: &Settings) -> Result<Ebpf, ProbeError> {
         .map_max_entries("PREFIXES_ODD", config.flows.prefixes_max)
         .load(BYTES)
         .map_err(|error| ProbeError::Load(sentence(&error)))
+}
+
+/// Names the object together with everything that decides what its maps hold.
+pub(super) fn version(settings: &Settings) -> Result<String, ProbeError> {
+    let config = config(settings)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(BYTES).update(config.as_bytes());
+    hasher.update(&flows(nr_cpus().unwrap_or(1)).to_le_bytes());
+    Ok(hasher.finalize().to_hex()[..VERSION_DIGITS].to_owned())
 }
 
 fn flows(cpus: usize) -> u32 {

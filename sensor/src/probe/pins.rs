@@ -9,7 +9,7 @@ use std::{
     ffi::CString,
     fs, io,
     os::{
-        fd::{AsRawFd as _, OwnedFd, RawFd},
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::OsStrExt as _,
     },
     path::{Path, PathBuf},
@@ -22,6 +22,10 @@ use super::check;
 
 /// `BPF_OBJ_PIN`.
 const OBJ_PIN: libc::c_int = 6;
+/// `BPF_OBJ_GET`.
+const OBJ_GET: libc::c_int = 7;
+/// `BPF_LINK_DETACH`.
+const LINK_DETACH: libc::c_int = 34;
 
 /// The part of `bpf_attr` that pinning uses.
 #[repr(C)]
@@ -65,7 +69,12 @@ impl Pins {
     /// Lets the programs of an earlier process go; returns how many links they had.
     pub(super) fn drop_links(&self) -> usize {
         let entries = fs::read_dir(&self.links).into_iter().flatten().flatten();
-        entries.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+        let let_go = |entry: &fs::DirEntry| {
+            // Without its name a link goes in a moment; an interface has to be free at once.
+            detach(&entry.path());
+            fs::remove_file(entry.path()).is_ok()
+        };
+        entries.filter(let_go).count()
     }
 
     /// Names all maps that have no name yet. The file system takes no dots: what has one belongs to
@@ -114,14 +123,31 @@ fn pin(descriptor: RawFd, path: &Path) -> io::Result<()> {
     };
     // SAFETY: the attributes are what the command takes, and they and the path live through it.
     let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            OBJ_PIN,
-            &raw mut attributes,
-            size_of::<PinAttributes>(),
-        )
+        libc::syscall(libc::SYS_bpf, OBJ_PIN, &raw mut attributes, size_of::<PinAttributes>())
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Detaches a link, if it is of a kind that can be.
+fn detach(path: &Path) {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return };
+    let mut get = PinAttributes {
+        path: path.as_ptr().expose_provenance() as u64,
+        ..PinAttributes::default()
+    };
+    // SAFETY: the attributes are what the command takes, and they and the path live through it.
+    let descriptor =
+        unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET, &raw mut get, size_of::<PinAttributes>()) };
+    let Ok(descriptor) = RawFd::try_from(descriptor) else { return };
+    if descriptor < 0 {
+        return;
+    }
+    // SAFETY: the kernel has just made it for this process, and nobody else knows it.
+    let link = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let mut which = link.as_raw_fd();
+    // SAFETY: the command takes the number of a descriptor that lives through it.
+    let _other_kinds =
+        unsafe { libc::syscall(libc::SYS_bpf, LINK_DETACH, &raw mut which, size_of::<RawFd>()) };
 }
 
 /// Removes two levels of names and their folder. What cannot be removed stays attached, and says so.

@@ -26,23 +26,29 @@ impl Sensor {
         place: &Place,
         brain: &Brain,
     ) -> Result<Self> {
+        Self::start_with(folder, control, host, place, brain, "")
+    }
+
+    /// Does the same with more lines at the end of its configuration.
+    pub fn start_with(
+        folder: &Path,
+        control: &Place,
+        host: &str,
+        place: &Place,
+        brain: &Brain,
+        more: &str,
+    ) -> Result<Self> {
         let config = folder.join("sensor.toml");
-        fs::write(&config, configuration(folder, host, place, brain))
+        fs::write(&config, configuration(folder, host, place, brain) + more)
             .with_context(|| format!("failed to write {}", config.display()))?;
-        let log = folder.join("sensor.log");
         let role = host.split('-').next().unwrap_or(host);
-        let mut command = control.command(binaries::find(binaries::SENSOR)?)?;
-        command
-            .arg("--config")
-            .arg(&config)
-            .arg("run")
-            // A token is a secret: an argument would show it to every user of the machine.
-            .env("SAKURAMORI_JOIN", brain.token(role)?)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).context("failed to make the sensor's log")?);
-        let process = Running::start(&format!("the sensor of {host}"), &mut command)?;
-        Ok(Self { process, log })
+        // A token is a secret: an argument would show it to every user of the machine.
+        launch(folder, control, host, Some(brain.token(role)?))
+    }
+
+    /// Starts it again, enrolled as it is.
+    pub fn again(folder: &Path, control: &Place, host: &str) -> Result<Self> {
+        launch(folder, control, host, None)
     }
 
     /// Fails with the end of the log when the sensor has ended by itself.
@@ -52,6 +58,16 @@ impl Sensor {
             let lines: Vec<&str> = log.lines().collect();
             format!("its log ends with:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
         })
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill().context("failed to kill the sensor")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Process number, for its CPU time.
@@ -65,6 +81,22 @@ impl Drop for Sensor {
         // An orderly end detaches the programs at once; the guard of the process kills.
         let _ = self.process.terminate();
     }
+}
+
+fn launch(folder: &Path, control: &Place, host: &str, token: Option<String>) -> Result<Sensor> {
+    let log = folder.join("sensor.log");
+    let output = File::options().append(true).create(true).open(&log);
+    let mut command = control.command(binaries::find(binaries::SENSOR)?)?;
+    command
+        .arg("--config")
+        .arg(folder.join("sensor.toml"))
+        .arg("run")
+        .envs(token.map(|token| ("SAKURAMORI_JOIN", token)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output.context("failed to make the sensor's log")?);
+    let process = Running::start(&format!("the sensor of {host}"), &mut command)?;
+    Ok(Sensor { process, log })
 }
 
 fn configuration(folder: &Path, host: &str, place: &Place, brain: &Brain) -> String {
