@@ -151,9 +151,9 @@ pub fn worker_has_no_privilege() -> Result<()> {
 /// in its hands is told.
 pub fn killed_in_a_storm() -> Result<()> {
     let guarded = Guarded::start("test-guard-kill")?;
-    let first = guarded.worker()?;
     let mut away = Duration::ZERO;
     guarded.storm(EXECUTIONS, || {
+        let first = guarded.worker()?;
         let killed = Instant::now();
         kill(first, Signal::SIGKILL)?;
         interrupt::eventually("another worker", RESTART_LIMIT, || {

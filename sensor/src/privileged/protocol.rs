@@ -250,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn no_two_kinds_share_a_number() {
+        let source = include_str!("protocol.rs");
+        let kinds = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+        let numbers = kinds.filter_map(|line| line.split_once(": u32 = "));
+        let mut numbers: Vec<&str> = numbers.map(|(_, number)| number).collect();
+        let all = numbers.len();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert!(all >= 16 && numbers.len() == all, "{all} kinds, numbers {numbers:?}");
+    }
+
+    #[test]
     fn what_is_no_request_is_none() {
         let (near, far) = pair().unwrap();
         send(near.as_fd(), &[b"short"], &[]).unwrap();
