@@ -15,8 +15,8 @@ use thiserror::Error;
 use self::files::WatchedFiles;
 use self::interfaces::Interfaces;
 pub use self::maps::Maps;
-use crate::file::Watched;
 use self::pins::Pins;
+use crate::file::Watched;
 use crate::{
     drain::{Drain, ProgramLog},
     netns::NetnsError,
@@ -24,8 +24,8 @@ use crate::{
 
 mod attach;
 mod calls;
-mod files;
 mod check;
+mod files;
 mod inject;
 mod interfaces;
 mod maps;
