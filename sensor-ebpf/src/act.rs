@@ -13,8 +13,8 @@ use crate::{
 
 /// Entry of `GENERATION` that says which of the two tables is written.
 const SLOT: u32 = 3;
-/// What tells acts of one kind by one process apart within a tick has so many values. Few, so that a
-/// process cannot fill the table, or the ring, by itself.
+/// What tells acts of one kind by one process apart within a tick has so many values. Few, so that
+/// a process cannot fill the table, or the ring, by itself.
 pub const CODES_MASK: u32 = 63;
 /// Bytes of a name that are folded.
 const HASHED: usize = 24;

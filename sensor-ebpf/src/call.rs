@@ -95,8 +95,8 @@ impl Call {
     }
 }
 
-/// Makes programs that do the same at the end of a system call: one that the tracepoint at the end of
-/// every call jumps to, and one, if it is named, for the return of the call's own function.
+/// Makes programs that do the same at the end of a system call: one that the tracepoint at the end
+/// of every call jumps to, and one, if it is named, for the return of the call's own function.
 macro_rules! on_call {
     ($($(#[$doc:meta])* $ended:ident $(, $returned:ident)? => $handle:expr;)*) => {$(
         $(#[$doc])*

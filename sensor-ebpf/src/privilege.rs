@@ -76,7 +76,7 @@ pub fn module_removed(ctx: RawTracePointContext) -> i32 {
 
 on_function! {
     /// Preferred: what is written is the kernel's own copy.
-    /// match-proto: static ssize_t cgroup_release_agent_write(struct kernfs_open_file *of, char *buf,
+    /// match-proto: static ssize_t cgroup_release_agent_write(struct kernfs_open_file *of,
     release_agent_probed, release_agent_entered (0, 1) => release_agent_written;
 }
 

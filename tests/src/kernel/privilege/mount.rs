@@ -83,7 +83,7 @@ fn mounts(watch: &mut Watch) -> Result<()> {
         let of = |wanted: u32, has_type: bool| {
             events.iter().find_map(|event| match event {
                 Event::Mount(mount) if is(&mount.act, mounter, wanted) => {
-                    (!has_type || mount.type_name[0] != 0).then(|| **mount)
+                    (!has_type || mount.type_name[0] != 0).then_some(**mount)
                 }
                 _ => None,
             })
