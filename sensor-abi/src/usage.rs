@@ -14,8 +14,8 @@ pub const USES_MAX: usize = 16_384;
 pub struct UseKey {
     /// Address of the kernel's socket.
     pub sock: u64,
-    /// What the kernel hashes of the ends, and the peer's port: tells a socket from the one that had
-    /// the address before, which a busy host frees and takes again at once.
+    /// What the kernel hashes of the ends, and the peer's port: tells a socket from the one that
+    /// had the address before, which a busy host frees and takes again at once.
     pub ends: u64,
     /// Thread group id of the process.
     pub tgid: u32,
