@@ -81,7 +81,12 @@ impl Owners {
 
     /// Notes that a connection was opened, by whom, and from which side.
     pub fn opened(&mut self, tuple: Tuple, owner: Owner, now_ns: u64) {
-        self.put(tuple, Entry::new(owner, now_ns, true));
+        // Its uses may have been told first; who used it since knows better than who listens.
+        let user = self.connections.get(&tuple).filter(|entry| entry.used_ns > now_ns).copied();
+        let process = user.map_or(owner.process, |entry| entry.owner.process);
+        let used_ns = user.map_or(0, |entry| entry.used_ns);
+        let entry = Entry::new(Owner { process, ..owner }, now_ns, true);
+        self.put(tuple, Entry { used_ns, ..entry });
     }
 
     /// Notes an attempt that failed: its packets are still to be drained, then it is forgotten.
@@ -296,6 +301,11 @@ mod tests {
         assert_eq!(who(&mut owners), 2);
         owners.used(tuple(80, 5000), place, Key::new(3, 0), 40);
         assert_eq!(who(&mut owners), 3);
+        // That it was opened is told after its uses; opened again, it is another connection.
+        owners.opened(tuple(80, 5000), incoming, 10);
+        assert_eq!(who(&mut owners), 3);
+        owners.opened(tuple(80, 5000), incoming, 50);
+        assert_eq!(who(&mut owners), 1);
     }
 
     #[test]
