@@ -34,7 +34,7 @@ mod worker;
 use self::worker::Worker;
 
 /// Time between two looks at everything that does not announce itself.
-const TEND_INTERVAL: Duration = Duration::from_secs(1);
+const TEND_INTERVAL: Duration = Duration::from_millis(500);
 /// A worker tells that it is alive every few seconds; one that was silent for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long a worker may take for its last flush; what it has not sent by then waits on disk.
