@@ -192,7 +192,11 @@ prop_compose! {
             match kind {
                 0 => batch.exits.push(Exit { time_ns, process, ..Exit::default() }),
                 1 => batch.privileges.push(Privilege {
-                    time_ns, process, action: kind, name: StrId(number % count), ..Privilege::default()
+                    time_ns,
+                    process,
+                    action: kind,
+                    name: StrId(number % count),
+                    ..Privilege::default()
                 }),
                 _ => batch.coverage = Some(Coverage { end_ns: time_ns, ..Coverage::default() }),
             }

@@ -146,7 +146,8 @@ mod tests {
             let mut lines = Vec::new();
             let mut file = io::BufReader::with_capacity(capacity, text.as_bytes());
             each_line(&mut file, &mut |line| lines.push(line.to_vec())).unwrap();
-            let mut wanted: Vec<Vec<u8>> = text.as_bytes().split(|&b| b == b'\n').map(<[u8]>::to_vec).collect();
+            let split = text.as_bytes().split(|&b| b == b'\n');
+            let mut wanted: Vec<Vec<u8>> = split.map(<[u8]>::to_vec).collect();
             wanted.push(Vec::new());
             prop_assert_eq!(lines, wanted);
         }

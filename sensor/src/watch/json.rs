@@ -66,6 +66,8 @@ fn plain(kind: &str, record: &impl Serialize) -> Value {
                 let address: Option<Address> = serde_json::from_value(value).ok();
                 object[format!("{name}_address")] = address.map(self::address).into();
             }
+            // What kind of thing a record is about gives way to what kind of record it is.
+            (_, _, "kind") => object["type"] = value,
             _ => object[name] = value,
         }
     }
@@ -159,6 +161,14 @@ mod tests {
 
     use super::*;
     use crate::ledger::Signal;
+
+    #[test]
+    fn a_record_keeps_its_kind_beside_a_field_of_that_name() {
+        let name = b"bash"[..].into();
+        let inventory = wire::record::Inventory { kind: 1, name, ..Default::default() };
+        let object = super::record(&Record::Inventory(inventory));
+        assert_eq!((&object["kind"], &object["type"]), (&json!("inventory"), &json!(1)));
+    }
 
     #[test]
     fn an_object_per_line_whatever_the_bytes() {

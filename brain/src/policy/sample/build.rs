@@ -153,7 +153,7 @@ impl Builder {
         if let Some(name) = &step.exec {
             let stdio = stdio(&step.stdio)?;
             let process = self.process(name)?;
-            self.batch.execs.push(Exec { time_ns, process, stdio, ..Exec::default() });
+            self.batch.execs.push(Exec { time_ns, process, stdio });
         } else if let Some(name) = &step.exit {
             let process = self.process(name)?;
             self.batch.exits.push(Exit { time_ns, process, ..Exit::default() });
