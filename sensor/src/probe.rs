@@ -427,6 +427,9 @@ impl Probes {
     pub fn change(&mut self, settings: &Settings) {
         self.kernel_log = settings.kernel_log;
         self.set_interfaces(&settings.interfaces);
+        if let Err(error) = self.watch_files(&settings.files) {
+            tracing::error!(%error, "the watched files stay as they were");
+        }
     }
 
     /// Does what is due now and then beside the reading of the maps.
