@@ -123,6 +123,7 @@ fn pack(scratch: *mut FileScratch) {
 
 /// Copies a path; returns its length.
 #[inline(always)]
+// SAFETY: callers pass parts of the room that they took.
 unsafe fn append(packed: *mut u8, at: usize, area: *const Area) -> usize {
     const MOST: usize = 2 * PATH_MAX - 1;
     // SAFETY: the caller's promise: both are parts of its room.
@@ -139,6 +140,7 @@ unsafe fn append(packed: *mut u8, at: usize, area: *const Area) -> usize {
 
 /// Returns how much of a path names the process's root.
 #[inline(always)]
+// SAFETY: callers pass a part of the room that they took.
 unsafe fn root_len(area: *const Area) -> u16 {
     // SAFETY: the caller's promise.
     let (root, start) = unsafe { ((*area).root, (*area).start) };

@@ -114,8 +114,8 @@ fn fits(pattern: &[Vec<u8>], names: &[&[u8]], below: bool) -> bool {
     fits_name(first, name) && fits(rest, behind, below)
 }
 
-/// `*` stands for any bytes. Backtracks to the last star only, so the time is bounded by the product
-/// of both lengths.
+/// `*` stands for any bytes. Backtracks to the last star only, so the time is bounded by the
+/// product of both lengths.
 pub fn fits_name(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
