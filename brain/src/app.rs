@@ -223,16 +223,16 @@ impl Base {
     }
 
     fn bind_ingest(&self, restored: &Restored) -> Result<Ingest> {
-        let shared = ingest::Shared::new(
+        let mut shared = ingest::Shared::new(
             Arc::clone(&self.ca),
             Arc::clone(&restored.store),
             Arc::clone(&restored.fleet),
             Arc::clone(&self.board),
             Journal::clone(&restored.journal),
             Arc::clone(&self.metrics),
-            self.wanted.subscribe(),
             self.config.limits.clone(),
         );
+        shared.wanted = self.wanted.subscribe();
         Ok(Ingest::bind(self.config.ingest.listen, shared)?)
     }
 

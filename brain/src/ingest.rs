@@ -86,7 +86,7 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
-    /// What is wanted of sensors.
+    /// What is wanted of sensors; nothing until there is a sender.
     pub wanted: watch::Receiver<Arc<SensorPolicies>>,
     /// What peers may use.
     pub limits: config::Limits,
@@ -104,7 +104,6 @@ impl Shared {
         board: Arc<Board>,
         journal: Journal,
         metrics: Arc<Metrics>,
-        wanted: watch::Receiver<Arc<SensorPolicies>>,
         limits: config::Limits,
     ) -> Self {
         let per_minute = limits.failed_enrolments_per_minute.max(1);
@@ -117,7 +116,7 @@ impl Shared {
             journal,
             sessions: Arc::default(),
             metrics,
-            wanted,
+            wanted: watch::Sender::default().subscribe(),
             limits,
             failed_enrolments: Mutex::new(failed),
             next_connection: AtomicU64::new(1),
