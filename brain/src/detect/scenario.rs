@@ -169,7 +169,7 @@ prop_compose! {
         let process = |number: u32| ProcessRef(number % count_of_processes);
         for (time_ns, number, (remote, local_port, remote_port), kind) in execs {
             let stdio = [Stdio { kind, remote, remote_port, local_port }; 3];
-            batch.execs.push(Exec { time_ns, process: process(number), stdio, ..Exec::default() });
+            batch.execs.push(Exec { time_ns, process: process(number), stdio });
         }
         for (first_ns, number, (remote, local_port, remote_port), small, packets) in flows {
             let mut flow = Flow { first_ns, process: process(number), remote, ..Flow::default() };
