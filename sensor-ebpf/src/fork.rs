@@ -2,11 +2,12 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_abi::{
+    activity::Act,
     record::{Fork, Header, kind},
     seen::Signal,
 };
 
-use crate::{fault, kernel::field, maps::PROCESS, ring, scope, throttle};
+use crate::{activity, fault, kernel::field, maps::PROCESS, ring, scope, throttle};
 
 /// Raw, because the plain tracepoint gives only numbers, and its child may be a thread.
 /// match-proto: sched_process_fork(parent, child)
@@ -25,6 +26,8 @@ fn try_fork(child: u64) {
         return;
     }
     fault::seen(Signal::Fork);
+    // Counted whatever becomes of the record: of a storm this is what stays.
+    activity::count(Act::Fork);
     let creator = scope::header(kind::FORK);
     if !throttle::fork(&creator) {
         return;

@@ -321,8 +321,8 @@ impl Tracker {
     fn actor(&mut self, head: Head) -> Option<Rc<Process>> {
         let key = head.process?;
         self.look_up(key, head.time_ns, LINEAGE_MAX);
-        if let Some(known) = self.processes.find(key) {
-            return Some(known.clone());
+        if let Some(known) = self.processes.find(key).cloned() {
+            return Some(self.moved(known, head));
         }
         let flags = process_flag::EXE_UNKNOWN | process_flag::ARGS_UNKNOWN;
         let mut process =
@@ -330,6 +330,23 @@ impl Tracker {
         let cgroup = self.cgroups.of_task(head.cgroup_id, key.pid, head.time_ns);
         self.complete(&mut process, cgroup, head.time_ns);
         Some(self.processes.insert(process))
+    }
+
+    /// Returns a known process as it is now: it may have been moved to another cgroup since it was
+    /// told of.
+    fn moved(&mut self, known: Rc<Process>, head: Head) -> Rc<Process> {
+        let cgroup = self.cgroups.of_task(head.cgroup_id, known.key.pid, head.time_ns);
+        if cgroup.path.is_empty() || cgroup.path == known.cgroup {
+            return known;
+        }
+        let mut process = (*known).clone();
+        let kept = (process.container.clone(), process.pod.clone());
+        let is_legacy = cgroup.container.is_empty() && self.is_elsewhere(&process);
+        self.complete(&mut process, cgroup, head.time_ns);
+        if is_legacy {
+            (process.container, process.pod) = kept;
+        }
+        self.processes.insert(process)
     }
 
     /// Takes a process that the table lacks, and its ancestors, from `/proc`.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Completion, Trial};
 use nix::libc;
 use sensor::probe::{Scope, Settings};
-use sensor_abi::{loss::Loss, seen::Signal};
+use sensor_abi::{activity::Act, loss::Loss, seen::Signal};
 
 use super::{TRUE, settings};
 use crate::{
@@ -204,6 +204,10 @@ fn bomb() -> Result<Completion> {
     check(&mut watch, &all, Signal::Exit, done + 2)?;
     let (_, by_reason) = account(&mut watch, Signal::Fork);
     ensure!(by_reason[Loss::Throttled as usize] == lost, "lost for other reasons: {by_reason:?}");
+    let acts = watch.drain.activity();
+    let of_bomber = acts.iter().filter(|(key, _)| key.tgid == bomber.as_raw() as u32);
+    let counted: u64 = of_bomber.map(|(_, counts)| counts[Act::Fork as usize]).sum();
+    ensure!(counted == bombed, "{counted} forks of {bombed} are counted");
     let good_id = fs::metadata(good.path()).map(|found| {
         use std::os::unix::fs::MetadataExt as _;
         found.ino()

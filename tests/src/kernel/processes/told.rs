@@ -44,6 +44,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("processes::an_execution_is_told_with_its_hash", hash),
         trial("processes::a_container_and_its_pod_are_told", container),
+        trial("processes::a_process_that_was_moved_is_where_it_is", moved),
         trial("processes::short_lived_processes_have_their_ancestors", ancestors),
         trial("processes::ends_tell_status_and_duration", ends),
     ]
@@ -180,6 +181,38 @@ fn container() -> Result<Completion> {
     outside.wait_with_output()?;
     let seen = sensor.exec_of(id)?;
     ensure!(seen.lineage[0].pod.is_empty(), "{:?}", seen.lineage[0]);
+    Ok(Completion::Completed)
+}
+
+/// A process is executed in one group and moved to another one while it runs.
+fn moved() -> Result<Completion> {
+    if let Some(reason) = unavailable() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let Some(root) = group::root() else {
+        return Ok(Completion::ignored_with("no cgroup v2 hierarchy is mounted"));
+    };
+    let id = format!("{:064x}", std::process::id());
+    let (first, second) = (
+        Group::new(root.join(group::name("from")))?,
+        Group::new(root.join(format!("docker-{id}.scope")))?,
+    );
+    let mut sensor = Sensor::start(&settings())?;
+    let mut child =
+        first.command(SHELL).args(["-c", "read line; exit 0"]).stdin(Stdio::piped()).spawn()?;
+    let pid = child.id();
+    let before = sensor.exec_of(pid)?;
+    fs::write(second.path().join("cgroup.procs"), pid.to_string())?;
+    drop(child.stdin.take());
+    child.wait()?;
+    ensure!(before.lineage[0].container.is_empty(), "{:?}", before.lineage[0]);
+    let is_end = |seen: &Observation| {
+        matches!(seen.record, Record::Exit(_))
+            && seen.lineage.first().is_some_and(|process| process.key.pid == pid)
+    };
+    sensor.until("end", |all| all.iter().any(is_end))?;
+    let end = sensor.observations.iter().find(|seen| is_end(seen)).context("found, then not")?;
+    ensure!(*end.lineage[0].container == *id.as_bytes(), "{:?}", end.lineage[0]);
     Ok(Completion::Completed)
 }
 
