@@ -299,7 +299,7 @@ impl Offsets {
 }
 
 const _: () = {
-    let whole = 40 + 16 * VARIABLES_MAX + size_of::<Offsets>();
+    let whole = 56 + 16 * VARIABLES_MAX + size_of::<Offsets>();
     assert!(size_of::<Config>() == whole.next_multiple_of(8));
 };
 
