@@ -1,5 +1,6 @@
 //! Globals that the sensor sets once, when it loads the programs.
 
+use crate::parse::payload::DNS_PORTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::flow;
@@ -26,6 +27,10 @@ pub struct Config {
     pub exit_says_group_dead: u32,
     /// First bytes of the environment variables that exec records carry, see [`Variable`].
     pub variables: [Variable; VARIABLES_MAX],
+    /// Random, so that nobody can make a DNS message that is taken for another.
+    pub payload_seed: u64,
+    /// Ports on which DNS is spoken; 0 stands for none.
+    pub dns_ports: [u16; DNS_PORTS],
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
     /// Keeps the size a multiple of eight without padding, however many offsets there are.
@@ -294,7 +299,7 @@ impl Offsets {
 }
 
 const _: () = {
-    let whole = 40 + 16 * VARIABLES_MAX + size_of::<Offsets>();
+    let whole = 56 + 16 * VARIABLES_MAX + size_of::<Offsets>();
     assert!(size_of::<Config>() == whole.next_multiple_of(8));
 };
 

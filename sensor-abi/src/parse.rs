@@ -5,4 +5,7 @@
 //! program type and everything else is the same code that is property-tested on the host.
 
 pub mod cursor;
+pub mod dns;
 pub mod headers;
+pub mod payload;
+pub mod tls;

@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub mod exec;
 pub mod file;
+pub mod payload;
 
 pub use exec::{Exec, exec_flag};
 pub mod memory;
@@ -34,6 +35,8 @@ pub mod kind {
     pub const CREDENTIALS: u32 = 33;
     /// [`super::privilege::Mount`], on the security ring.
     pub const MOUNT: u32 = 34;
+    /// [`super::payload::Payload`], on the payload ring.
+    pub const PAYLOAD: u32 = 48;
 }
 
 /// Length of a task's `comm`.

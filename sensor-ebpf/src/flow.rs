@@ -31,10 +31,11 @@ use crate::{
     fault,
     kernel::setting,
     maps::{FLOWS_EVEN, FLOWS_ODD, GENERATION},
+    payload,
 };
 
 mod begin;
-mod packet;
+pub mod packet;
 mod sweep;
 
 /// Counts a packet that arrived. Takes packets in fragments, so that a large MTU keeps native XDP.
@@ -46,6 +47,7 @@ pub fn flow_ingress(ctx: XdpContext) -> u32 {
     // SAFETY: the helper takes the program's own context.
     let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
     count(&packet, &headers, Way::Ingress, 1, bytes);
+    payload::inspect(&ctx, &packet, &headers, Way::Ingress, bytes);
     XDP_PASS
 }
 
@@ -111,6 +113,7 @@ fn at_tc<const FRAMED: bool, const WIRE: bool>(ctx: &TcContext, way: Way) -> i32
     }
     let (packets, bytes) = if WIRE { on_wire(ctx, &headers, way) } else { (1, ctx.len().into()) };
     count(&packet, &headers, way, packets, bytes);
+    payload::inspect(ctx, &packet, &headers, way, u64::from(ctx.len()));
     TC_ACT_UNSPEC
 }
 

@@ -5,5 +5,6 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod bucket;
 pub mod place;
 pub mod tally;

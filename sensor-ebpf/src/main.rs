@@ -19,6 +19,7 @@ mod memory;
 mod module;
 mod opened;
 mod path;
+mod payload;
 mod privilege;
 mod ring;
 mod scope;

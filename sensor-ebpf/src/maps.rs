@@ -18,8 +18,12 @@ use sensor_abi::{
     file::{BUCKETS_MAX, CALLS_MAX, FileFilter, FileInodeKey, FileNameKey, FilePrefix},
     flow::{Fill, FlowKey, FlowStats, coarse},
     loss::Loss,
-    parse::headers::Headers,
-    record::{Header, privilege::Identity},
+    parse::{headers::Headers, payload::TLS_MAX},
+    record::{
+        Header,
+        payload::{Payload, Repeats},
+        privilege::Identity,
+    },
     seen::Signal,
     sketch::{SweepKey, SweepStats},
     syscall::{SyscallKey, SyscallStats},
@@ -57,6 +61,8 @@ const ACTS_MAX: usize = 2_048;
 const IDENTITIES_MAX: usize = 2_048;
 /// Threads that were in a system call lately.
 const TIMED_MAX: usize = 8_192;
+/// Different DNS messages in one drain interval whose repetitions are only counted.
+const DNS_MAX: usize = 4_096;
 /// Sockets between `connect` and its result, or between `close` and its end.
 const OWNERS_MAX: usize = 16_384;
 /// Listening ports on the host.
@@ -167,11 +173,42 @@ pub struct Beginning {
     pub sweep: SweepKey,
 }
 
+/// Room in which one payload record is put together: the fixed part, the copied bytes, and eight
+/// more that are compared with them.
+#[repr(C, align(8))]
+pub struct PayloadScratch {
+    pub bytes: [u8; Self::COPIED + Self::MASK + 1 + 8],
+    /// Where the payload starts in the packet.
+    pub offset: u32,
+    pub reserved: u32,
+}
+
+impl PayloadScratch {
+    /// Keeps an offset within the copied bytes, in a way that the verifier understands.
+    pub const MASK: usize = 2 * TLS_MAX + 1;
+    /// Where the copied bytes start.
+    pub const COPIED: usize = size_of::<Payload>();
+}
+
+/// Slots of [`BUDGETS`].
+pub mod budget {
+    /// All DNS messages.
+    pub const DNS: u32 = 0;
+    /// All TLS clients.
+    pub const TLS: u32 = 1;
+    /// First of those for DNS messages between the same two ends.
+    pub const EACH: u32 = 2;
+    /// How many of those there are; a power of two.
+    pub const EACH_COUNT: u32 = 64;
+    /// All slots.
+    pub const SLOTS: usize = (EACH + EACH_COUNT) as usize;
+}
+
 /// Which half of each pair is written: index 0 flows, 1 system calls, 2 uses of sockets, 3 acts, 4
-/// what processes do often; even or odd. The sensor flips it, waits until no program can still write the other half, then
-/// reads and empties that half.
+/// what processes do often, 5 DNS; even or odd. The sensor flips it, waits until no program can
+/// still write the other half, then reads and empties that half.
 #[btf_map]
-pub static GENERATION: Array<u32, 5> = Array::new();
+pub static GENERATION: Array<u32, 6> = Array::new();
 
 /// Exact flows, written while the generation is even. Full: [`PAIRS_EVEN`].
 #[btf_map]
@@ -276,6 +313,26 @@ pub static MEMORY_OPENED: Array<u32, 1> = Array::new();
 /// probed one by one.
 #[btf_map]
 pub static CALLS: ProgramArray<{ call::SLOTS }> = ProgramArray::new();
+/// DNS messages that came again, written while the generation is even. Full: each is recorded.
+#[btf_map]
+pub static DNS_EVEN: PerCpuHashMap<u64, Repeats, DNS_MAX> = PerCpuHashMap::new();
+/// DNS messages that came again, written while the generation is odd.
+#[btf_map]
+pub static DNS_ODD: PerCpuHashMap<u64, Repeats, DNS_MAX> = PerCpuHashMap::new();
+/// The programs that record payloads, for the packet programs of either type to go on in. The
+/// sensor fills them in.
+#[btf_map]
+pub static PAYLOAD_XDP: ProgramArray<1> = ProgramArray::new();
+/// As [`PAYLOAD_XDP`].
+#[btf_map]
+pub static PAYLOAD_TC: ProgramArray<1> = ProgramArray::new();
+/// How many payloads each CPU may still record. Only programs use it.
+#[btf_map]
+pub static BUDGETS: PerCpuArray<sensor_ebpf::bucket::Bucket, { budget::SLOTS }> =
+    PerCpuArray::new();
+/// Payload records under construction, one per CPU. Only programs use it.
+#[btf_map]
+pub static PAYLOAD_SCRATCH: PerCpuArray<PayloadScratch, 1> = PerCpuArray::new();
 
 /// Owners of sockets that are opening or closing, by the socket's address. Only programs use it.
 #[btf_map]

@@ -7,7 +7,7 @@ use crate::fault;
 
 /// Submitted without waking the sensor, which polls: a wake-up per record would put the sensor onto
 /// the core that is busy executing (measured: 1 ms per exec against 70 µs).
-const NO_WAKEUP: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
+pub const NO_WAKEUP: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
 
 /// Copies a record into a ring, or counts it as lost. The caller has counted it as seen.
 #[inline(always)]

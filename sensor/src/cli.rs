@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::join::JoinToken;
+use crate::replay::Options;
 use crate::steering;
 
 /// Sakuramori's agent: watches this host's processes and packets from inside the kernel.
@@ -72,6 +74,11 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Put a capture (pcap or pcapng) through the sensor, in the capture's own time.
+    ///
+    /// Prints records as `watch` does, or sends them to a brain when one is named. Needs neither
+    /// root nor a kernel that can be watched. What was read is summed up on standard error.
+    Replay(ReplayArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -98,6 +105,34 @@ pub struct RunArgs {
     /// What is watched.
     #[command(flatten)]
     pub scope: ScopeArgs,
+}
+
+/// Flags of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The capture.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Networks that are the host's own, separated by commas. Without it those of RFC 1918 and
+    /// RFC 4193 are; between two of a kind, the host is the one that begins.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub local: Vec<IpNet>,
+    /// Print one JSON object per line.
+    #[arg(long, conflicts_with = "brain")]
+    pub json: bool,
+    /// Send the records to the brain that listens there, `host:port` (UDP).
+    #[arg(long, value_name = "ADDR", requires = "state_dir")]
+    pub brain: Option<String>,
+    /// Join token, unless the state directory is enrolled already.
+    #[arg(long, value_name = "TOKEN", env = "SAKURAMORI_JOIN", hide_env_values = true)]
+    pub join: Option<String>,
+    /// Directory for key, certificate and spool of the host that the capture stands for; not that
+    /// of a sensor that runs.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Name of the host that the capture stands for.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
 }
 
 /// What is watched; each flag overrides the configuration.
@@ -141,6 +176,7 @@ impl Cli {
             Command::Doctor { scope, .. } | Command::Watch { scope, .. } => {
                 scope.apply(&mut config);
             }
+            Command::Replay(args) => args.apply(&mut config)?,
             Command::Logins { .. } | Command::Canary { .. } | Command::Completions { .. } => {}
         }
         config.check("the command line")?;
@@ -169,6 +205,28 @@ impl RunArgs {
         }
         self.scope.apply(config);
         Ok(())
+    }
+}
+
+impl ReplayArgs {
+    fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
+        config.join = self.join.as_deref().map(JoinToken::parse).transpose()?;
+        if let Some(address) = &self.brain {
+            config.brain_address.clone_from(address);
+        }
+        if let Some(state_dir) = &self.state_dir {
+            config.state_dir.clone_from(state_dir);
+        }
+        if self.hostname.is_some() {
+            config.hostname.clone_from(&self.hostname);
+        }
+        Ok(())
+    }
+
+    /// Returns what is to be replayed and where to.
+    pub fn options(self) -> Options {
+        let send = self.brain.is_some();
+        Options { file: self.file, local: self.local, json: self.json, send }
     }
 }
 

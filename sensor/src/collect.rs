@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::canary::Canary;
 use crate::clock::{self, ClockPair};
-use crate::convert::{self, Event};
+use crate::convert::{self, Event, What};
 use crate::drain::{self, Drain};
 use crate::duty::Duty;
 use crate::file::Watched;
@@ -13,6 +13,7 @@ use crate::holder::{Holder, Status};
 use crate::host_watch::{self, HostWatch};
 use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
+use crate::payload::{Payloads, Told};
 use crate::probe::{ProbeError, Settings};
 use crate::throttled::{Change, Throttled};
 use crate::track::Tracker;
@@ -25,6 +26,10 @@ const HASH_WAIT_NS: u64 = 100_000_000;
 /// Ticks after which everything that another worker had left in the kernel has been read: both
 /// tables of a pair, once each.
 const SETTLE_TICKS: u32 = 3;
+/// Messages of packets that found no room until the tick.
+const PAYLOADS_FULL: &str = "payloads_full";
+/// Repetitions of a message that never was read.
+const UNMATCHED: &str = "unmatched";
 /// Events for which room is kept between polls.
 const HELD_KEPT: usize = 256;
 
@@ -47,6 +52,7 @@ pub struct Collector {
     unsettled: u32,
     /// Logs and inventory, which the kernel does not tell.
     host: Option<HostWatch>,
+    payloads: Payloads,
     /// Lag and cost.
     pub health: Health,
 }
@@ -84,6 +90,7 @@ impl Collector {
             throttled: Throttled::default(),
             host: None,
             canary: Canary::default(),
+            payloads: Payloads::default(),
             health,
             unsettled: if resumed { SETTLE_TICKS } else { 0 },
         }
@@ -174,6 +181,10 @@ impl Collector {
             }
         }
         self.tell_acts(ledger, on);
+        let (repeats, clock) = (self.drain.repeats(), ClockPair::now());
+        let tracker = &self.tracker;
+        let told = self.payloads.tick(repeats, clock, |tuple| tracker.owns(tuple));
+        self.tell(told, ledger, on);
         self.activity(ledger, on);
         let lost = self.drain.lost();
         ledger.borrow_mut().kernel(seen, &lost);
@@ -222,6 +233,8 @@ impl Collector {
         self.duty.end(clock::boot_ns());
         self.tick(ledger, on);
         self.hand_on(ledger, u64::MAX, on);
+        let told = self.payloads.finish(self.drain.repeats(), ClockPair::now());
+        self.tell(told, ledger, on);
         if let Some(host) = &mut self.host {
             host.finish(ledger);
         }
@@ -235,6 +248,20 @@ impl Collector {
             let observation = self.tracker.activity(&counted, clock, window_ns);
             ledger.borrow_mut().read(Signal::Activity, observation.events);
             on(observation);
+        }
+    }
+
+    /// Hands on messages. Those that came again are read only here, those that could not be
+    /// matched with any message are lost.
+    fn tell(&mut self, told: Told, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
+        for (payload, events) in told.messages {
+            on(self.tracker.payload(payload, events));
+        }
+        ledger.borrow_mut().read(Signal::Dns, told.repeated);
+        if told.unmatched > 0 {
+            let mut lost = Events::default();
+            lost.count(Signal::Dns, told.unmatched);
+            ledger.borrow_mut().lose(UNMATCHED, &lost);
         }
     }
 
@@ -281,6 +308,14 @@ impl Collector {
             let signal = event.signal;
             if self.canary.takes(&event, clock::boot_ns()) {
                 ledger.borrow_mut().used(signal, 1);
+                continue;
+            }
+            if let What::Payload(payload) = event.what {
+                if !self.payloads.take(*payload) {
+                    let mut lost = Events::default();
+                    lost.count(signal, 1);
+                    ledger.borrow_mut().lose(PAYLOADS_FULL, &lost);
+                }
                 continue;
             }
             self.health.lag(clock::boot_ns().saturating_sub(event.head.time_ns));

@@ -411,6 +411,7 @@ impl Config {
             variables: self.variables.clone(),
             files: self.files.clone(),
             pins: None,
+            dns_ports: Vec::new(),
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }

@@ -13,6 +13,7 @@ use wire::record::{
 
 pub mod act;
 pub mod file;
+pub mod payload;
 mod process;
 pub mod sweep;
 mod usage;
@@ -25,6 +26,7 @@ use crate::drain;
 use crate::ledger::Signal;
 use crate::observation::{Record, Text};
 use crate::owner::{Owner, Place, TCP, Tuple};
+use crate::payload::Payload;
 use crate::process::Key;
 
 /// TCP flag bits (RFC 9293, section 3.1).
@@ -85,6 +87,8 @@ pub enum What {
     Exit(Exit),
     /// A TCP socket changed its state, or a datagram socket was used for the first time.
     Socket(Box<SocketEvent>),
+    /// A packet carried a message.
+    Payload(Box<Payload>),
     /// Anything that says all about itself, and the process that it was done to.
     Record(Box<Record>, Option<Key>),
 }
@@ -116,6 +120,7 @@ pub fn event(record: &drain::Record<'_>, clock: ClockPair) -> Option<Event> {
             let record = Record::File(file::file(view, clock));
             (&view.fixed.header, Signal::File, What::Record(Box::new(record), None))
         }
+        drain::Record::Payload(fixed, bytes) => return payload::event(fixed, bytes, clock),
         drain::Record::Module(record) => {
             let module = Privilege {
                 time_ns: clock.unix(record.header.time_ns),

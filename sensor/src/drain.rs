@@ -12,7 +12,7 @@ use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats},
     loss::Loss,
-    record as abi,
+    record::{self as abi, payload::Repeats},
     seen::Signal,
     sketch::{SweepKey, SweepStats},
     syscall::{SyscallKey, SyscallStats},
@@ -89,6 +89,8 @@ pub enum Record<'a> {
     Mount(&'a abi::privilege::Mount),
     /// A watched file was touched.
     File(FileView<'a>),
+    /// A packet carried a message; its bytes, as far as they were copied.
+    Payload(&'a abi::payload::Payload, &'a [u8]),
 }
 
 /// What one emptying of the rings gave.
@@ -115,6 +117,7 @@ pub struct Drain {
     uses_read: u64,
     acts: Twin<ActKey, u64>,
     activity: Twin<ActivityKey, ActivityCounts>,
+    dns: Twin<u64, Repeats>,
     faults: PerCpuArray<MapData, [u64; Fault::COUNT]>,
     seen: PerCpuArray<MapData, [u64; Signal::COUNT]>,
     lost: PerCpuArray<MapData, [u64; Loss::SLOTS]>,
@@ -143,8 +146,14 @@ impl Drain {
                 1,
             )?,
             acts: Twin::take(maps, ["ACTS_EVEN", "ACTS_ODD"], Arc::clone(&generation), 3)?,
-            activity: Twin::take(maps, ["ACTIVITY_EVEN", "ACTIVITY_ODD"], generation, 4)?,
+            activity: Twin::take(
+                maps,
+                ["ACTIVITY_EVEN", "ACTIVITY_ODD"],
+                Arc::clone(&generation),
+                4,
+            )?,
             window: typed(maps, "WINDOW")?,
+            dns: Twin::take(maps, ["DNS_EVEN", "DNS_ODD"], generation, 5)?,
             faults: typed(maps, "FAULTS")?,
             seen: typed(maps, "SEEN")?,
             lost: typed(maps, "LOST")?,
@@ -230,6 +239,20 @@ impl Drain {
             all.push((key, sums));
         });
         all
+    }
+
+    /// Returns how often DNS messages came again since the last call, by their fingerprints.
+    pub fn repeats(&mut self) -> Vec<(u64, Repeats)> {
+        let mut repeats = Vec::new();
+        self.dns.empty(&mut |fingerprint, values| {
+            let count = values.iter().map(|value| value.count).sum();
+            let last_ns = values.iter().map(|value| value.last_ns).max().unwrap_or(0);
+            // A message that came once is in the table too.
+            if count > 0 {
+                repeats.push((fingerprint, Repeats { count, last_ns }));
+            }
+        });
+        repeats
     }
 
     /// Returns the totals of each fault since load, indexed by [`Fault`].

@@ -49,6 +49,7 @@ pub mod login;
 
 pub mod convert;
 pub mod observation;
+pub mod payload;
 
 pub mod batch;
 pub mod outbox;
@@ -68,6 +69,7 @@ pub mod host;
 pub mod ledger;
 
 pub mod doctor;
+pub mod replay;
 pub mod watch;
 
 mod atomic_file;

@@ -32,6 +32,7 @@ mod maps;
 mod memory;
 mod object;
 mod offsets;
+mod payload;
 mod pins;
 mod table;
 mod tracefs;
@@ -108,6 +109,8 @@ pub struct Settings {
     pub variables: Vec<String>,
     /// Which files and unix sockets are watched.
     pub files: Watched,
+    /// Ports on which DNS is spoken, at most four; empty means 53.
+    pub dns_ports: Vec<u16>,
     /// Folder of the BPF file system in which maps and links get names, so that they outlive this
     /// process; none lets everything go with it.
     pub pins: Option<PathBuf>,
@@ -134,6 +137,7 @@ impl Default for Settings {
             syscalls: SyscallMode::default(),
             avoid: Vec::new(),
             files: Watched::default(),
+            dns_ports: Vec::new(),
             variables: VARIABLES.map(str::to_owned).to_vec(),
             pins: None,
             kernel_log: false,
@@ -272,6 +276,8 @@ impl Probes {
         if let Some(syscall) = report.iter_mut().find(|hook| hook.name == table::SYSCALL) {
             describe_counting(syscall, settings.syscalls);
         }
+        // Before the packet programs are attached, so that no message is missed.
+        report.push(payload::chain(&mut programs));
         let interfaces = Interfaces::attach(&mut programs, settings)?;
         report.extend(interfaces.report());
         let mut probes = Self {

@@ -14,7 +14,8 @@ use crate::convert::{self, Event, Executed, Head, SocketChange, What};
 use crate::hash::{self, FileId, Hashes, Known};
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record, Text};
-use crate::owner::{Owner, Owners};
+use crate::owner::{Owner, Owners, Tuple};
+use crate::payload::Payload;
 use crate::privileged::{self, ProcLink};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
@@ -146,6 +147,7 @@ impl Tracker {
                 let process = process.or_else(|| self.processes.find(owner?).cloned());
                 (process, Record::Connection(changed.connection))
             }
+            What::Payload(payload) => return Some(self.payload(*payload, 1)),
             What::Record(mut record, done_to) => {
                 target = done_to.map(|key| self.lineage_of(key, head.time_ns)).unwrap_or_default();
                 let process = self.actor(head);
@@ -176,6 +178,18 @@ impl Tracker {
     pub fn sweep(&mut self, sweep: &SweepCount, clock: ClockPair) -> Observation {
         let observed = self.observed(None, Signal::Sweep, convert::sweep::sweep(sweep, clock));
         Observation { events: sweep.1.packets, ..observed }
+    }
+
+    /// Returns whether a socket's process is known.
+    pub fn owns(&self, tuple: &Tuple) -> bool {
+        self.owners.of_socket(tuple).is_some()
+    }
+
+    /// Gives a message its process. It stands for `events` messages.
+    pub fn payload(&mut self, payload: Payload, events: u64) -> Observation {
+        let key = self.owners.of_socket(&payload.tuple);
+        let process = key.and_then(|key| self.processes.find(key)).cloned();
+        Observation { events, ..self.observed(process, payload.signal(), payload.record) }
     }
 
     /// Gives counted system calls their process.

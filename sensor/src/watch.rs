@@ -15,8 +15,8 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::observation::{Observation, Record};
 
-mod json;
-mod line;
+pub(crate) mod json;
+pub(crate) mod line;
 mod told;
 
 /// Returns a record as one line of JSON; `start` dates the start of processes.

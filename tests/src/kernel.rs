@@ -12,6 +12,7 @@ pub mod logins;
 pub mod memory;
 pub mod namespaces;
 pub mod packets;
+pub mod payload;
 pub mod privilege;
 pub mod processes;
 pub mod records;
@@ -33,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         load::trials(),
         logins::trials(),
         packets::trials(),
+        payload::trials(),
         records::trials(),
         namespaces::trials(),
         uses::trials(),

@@ -1,6 +1,7 @@
 //! Bytes from a ring → record (pure). What is not understood is refused, never guessed.
 
 use sensor_abi::record as abi;
+use sensor_abi::record::payload::Payload;
 use zerocopy::FromBytes as _;
 
 use super::{ExecView, FileView, Record};
@@ -36,6 +37,11 @@ impl Decoder {
                 abi::privilege::Mount::ref_from_bytes(bytes).ok().map(Record::Mount)
             }
             abi::kind::FILE => file(bytes).map(Record::File),
+            abi::kind::PAYLOAD => {
+                let (fixed, copied) = Payload::ref_from_prefix(bytes).ok()?;
+                let whole = copied.len() == usize::from(fixed.captured);
+                whole.then_some(Record::Payload(fixed, copied))
+            }
             _ => None,
         }
     }

@@ -9,6 +9,8 @@ use aya::{Ebpf, EbpfLoader, util::nr_cpus};
 use sensor_abi::{
     config::{Config, VARIABLES_MAX, Variable},
     flow::{self, FlowKey, FlowStats},
+    parse::payload::DNS_PORTS,
+    record::payload::Repeats,
 };
 
 use zerocopy::IntoBytes as _;
@@ -28,6 +30,12 @@ const FLOWS_MIN: usize = 2_048;
 /// Flows for each entry of the table of address pairs, and of that of prefixes.
 const FLOWS_PER_PAIR: u32 = 4;
 const FLOWS_PER_PREFIX: u32 = 16;
+/// Memory for each of the two tables of DNS messages, likewise.
+const DNS_TABLE_BYTES: usize = 1 << 20;
+const DNS_MAX: usize = 4_096;
+const DNS_MIN: usize = 512;
+/// Where DNS is spoken by default (RFC 1035, section 4.2).
+const DNS_PORT: u16 = 53;
 /// What the kernel adds to an entry's key and values: links, hash, a pointer and alignment.
 const ENTRY_OVERHEAD: usize = 64;
 /// Digits of a version: enough to tell any two apart.
@@ -44,8 +52,10 @@ pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Eb
     if BYTES.is_empty() {
         return Err(ProbeError::ObjectMissing);
     }
-    let config = config(settings)?;
+    // Not part of what names the object: tables of an earlier process are used again.
+    let config = Config { payload_seed: rand::random(), ..config(settings)? };
     let level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
+    let dns = dns(nr_cpus().unwrap_or(1));
     let mut loader = EbpfLoader::new();
     for (name, path) in left {
         loader.map_pin_path(name, path.as_path());
@@ -60,6 +70,8 @@ pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Eb
         .map_max_entries("PAIRS_ODD", config.flows.pairs_max)
         .map_max_entries("PREFIXES_EVEN", config.flows.prefixes_max)
         .map_max_entries("PREFIXES_ODD", config.flows.prefixes_max)
+        .map_max_entries("DNS_EVEN", dns)
+        .map_max_entries("DNS_ODD", dns)
         .load(BYTES)
         .map_err(|error| ProbeError::Load(sentence(&error)))
 }
@@ -76,6 +88,11 @@ pub(super) fn version(settings: &Settings) -> Result<String, ProbeError> {
 fn flows(cpus: usize) -> u32 {
     let entry = size_of::<FlowKey>() + size_of::<FlowStats>() * cpus + ENTRY_OVERHEAD;
     (FLOW_TABLE_BYTES / entry).clamp(FLOWS_MIN, FLOWS_MAX) as u32
+}
+
+fn dns(cpus: usize) -> u32 {
+    let entry = size_of::<u64>() + size_of::<Repeats>() * cpus + ENTRY_OVERHEAD;
+    (DNS_TABLE_BYTES / entry).clamp(DNS_MIN, DNS_MAX) as u32
 }
 
 fn config(settings: &Settings) -> Result<Config, ProbeError> {
@@ -99,6 +116,8 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
             prefixes_max: flows / FLOWS_PER_PREFIX,
             tunnels: u32::from(settings.tunnels),
         },
+        payload_seed: 0,
+        dns_ports: dns_ports(&settings.dns_ports),
         offsets: layout.offsets,
         filler: Default::default(),
     })
@@ -111,6 +130,12 @@ fn variables(names: &[String]) -> [Variable; VARIABLES_MAX] {
         *variable = Variable::named(name.as_bytes());
     }
     variables
+}
+
+/// Returns the ports in the form that the programs read: the first few, zero for none.
+fn dns_ports(ports: &[u16]) -> [u16; DNS_PORTS] {
+    let ports = if ports.is_empty() { &[DNS_PORT] } else { ports };
+    std::array::from_fn(|at| ports.get(at).copied().unwrap_or(0))
 }
 
 /// Returns a cgroup's id, which is its inode number, and its depth below the root of its mount.

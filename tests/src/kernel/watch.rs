@@ -34,6 +34,7 @@ pub enum Event {
     Privilege(Box<abi::privilege::Privilege>),
     Credentials(Box<abi::privilege::Credentials>),
     Mount(Box<abi::privilege::Mount>),
+    Payload,
     File(Box<File>),
 }
 
@@ -150,6 +151,7 @@ fn keep(record: &Record<'_>) -> Event {
             path: view.path.to_vec(),
             target: view.target.to_vec(),
         })),
+        Record::Payload(..) => Event::Payload,
     }
 }
 

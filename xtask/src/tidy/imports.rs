@@ -10,7 +10,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sensor-abi", &[]),
     ("sensor-ebpf", &["sensor_abi"]),
     ("wire", &[]),
-    ("sensor", &["sensor_abi", "wire"]),
+    ("sensor", &["sensor_abi", "sensor_ebpf", "wire"]),
     ("brain", &["wire"]),
     ("tests", &["sensor", "sensor_abi", "wire", "brain"]),
     ("xtask", &[]),
