@@ -4,8 +4,8 @@ use crate::seen::Signal;
 
 /// Why an event that was seen will not reach the sensor.
 ///
-/// With the `SEEN` counters it closes each signal's ledger: `seen = delivered + lost(reason)`. [`Loss::slot`] is
-/// the index into the per-CPU `LOST` array.
+/// With the `SEEN` counters it closes each signal's ledger: `seen = delivered + lost(reason)`.
+/// [`Loss::slot`] is the index into the per-CPU `LOST` array.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loss {

@@ -46,8 +46,8 @@ const PAIRS_MAX: usize = 4_096;
 const PREFIXES_MAX: usize = 1_024;
 /// Sources of probes in one drain interval; the least recently seen are evicted.
 const SWEEPS_MAX: usize = 2_048;
-/// Pairs of process and system call in one drain interval. Not per CPU: the room that the times take
-/// would grow with them.
+/// Pairs of process and system call in one drain interval. Not per CPU: the room that the times
+/// take would grow with them.
 const SYSCALLS_MAX: usize = 8_192;
 /// Threads that send at the same time, which few do for long.
 const SENDING_MAX: usize = 2_048;

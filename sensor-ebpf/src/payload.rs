@@ -63,6 +63,7 @@ pub trait Source: Packet {
 }
 
 impl Source for Arrived<'_> {
+    // SAFETY: callers keep the trait's promise about `to`.
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
         let ctx = self.0.as_ptr().cast();

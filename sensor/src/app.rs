@@ -22,7 +22,7 @@ use crate::privileged::protocol;
 use crate::privileged::remote::Remote;
 use crate::sandbox::{Held, calls};
 use crate::spool::Spool;
-use crate::steering::Steering;
+use crate::tuning::Tuning;
 use crate::uplink::Uplink;
 
 /// Time between two looks at the rings: the most that a security record waits in the sensor.
@@ -86,7 +86,7 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
         address: config.brain_address.clone(),
         state_dir: config.state_dir.clone(),
         host,
-        steering: Steering::new(config.clone(), Some(loader)),
+        tuning: Tuning::new(config.clone(), Some(loader)),
     };
     tokio::select! {
         enrolled = uplink.enrol(config.join.as_ref()) => enrolled?,

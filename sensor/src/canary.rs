@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn only_the_number_that_was_sent_is_ours() {
-        assert!(is_ours(b"/usr/bin/sakuramori-sensor\0canary\0417\0", 417));
-        assert!(!is_ours(b"/usr/bin/sakuramori-sensor\0canary\0418\0", 417));
-        assert!(!is_ours(b"echo\0417\0", 417) && !is_ours(b"", 417));
+        assert!(is_ours(b"/usr/bin/sakuramori-sensor\0canary\x00417\0", 417));
+        assert!(!is_ours(b"/usr/bin/sakuramori-sensor\0canary\x00418\0", 417));
+        assert!(!is_ours(b"echo\x00417\0", 417) && !is_ours(b"", 417));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::join::JoinToken;
 use crate::replay::Options;
-use crate::steering;
+use crate::tuning;
 
 /// Sakuramori's agent: watches this host's processes and packets from inside the kernel.
 ///
@@ -153,7 +153,7 @@ impl Cli {
         if !matches!(self.command, Command::Run(_)) {
             return Ok(own);
         }
-        match steering::kept(&own.state_dir) {
+        match tuning::kept(&own.state_dir) {
             Ok(None) => Ok(own),
             Ok(Some(policy)) => match own.under(&policy) {
                 Ok(config) => self.with_flags(config),

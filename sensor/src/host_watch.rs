@@ -147,6 +147,6 @@ mod tests {
         let of = |outcome| report.iter().find(|line| line.1 == outcome).map_or(0, |line| line.2);
         assert_eq!((of("seen"), of("delivered"), of("log_gap")), (9_001, shown, 1));
         assert_eq!(of("throttled"), 9_000 - shown);
-        assert!(shown >= 5_000 && shown < 6_500, "{shown}");
+        assert!((5_000..6_500).contains(&shown), "{shown}");
     }
 }

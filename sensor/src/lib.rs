@@ -60,7 +60,7 @@ pub mod enrol;
 pub mod frame;
 pub mod identity;
 pub mod join;
-pub mod steering;
+pub mod tuning;
 pub mod uplink;
 
 pub mod clock;

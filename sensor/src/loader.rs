@@ -221,8 +221,8 @@ impl Loader {
         }
     }
 
-    /// Reads the configuration again, all of it or nothing. The worker is replaced by one that knows
-    /// the new settings; the programs go on counting, and it goes on with the ledger.
+    /// Reads the configuration again, all of it or nothing. The worker is replaced by one that
+    /// knows the new settings; the programs go on counting, and it goes on with the ledger.
     fn reload(&mut self) {
         let new = match self.cli.configuration() {
             Ok(new) => new,

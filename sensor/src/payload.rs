@@ -81,8 +81,8 @@ impl Payloads {
         clock: ClockPair,
         is_owned: impl Fn(&Tuple) -> bool,
     ) -> Told {
-        let mut told = Told::default();
-        told.repeated = repeats.iter().map(|(_, repeats)| repeats.count).sum();
+        let repeated = repeats.iter().map(|(_, repeats)| repeats.count).sum();
+        let mut told = Told { repeated, ..Told::default() };
         let early = std::mem::take(&mut self.early);
         for (fingerprint, repeats, last_try) in (early.into_iter().map(|(f, r)| (f, r, true)))
             .chain(repeats.into_iter().map(|(f, r)| (f, r, false)))

@@ -23,8 +23,8 @@ use crate::observation::Observation;
 use crate::outbox::Outbox;
 use crate::payload::{Payloads, Told};
 use crate::spool::Spool;
-use crate::steering::Steering;
 use crate::track::Tracker;
+use crate::tuning::Tuning;
 use crate::uplink::Uplink;
 use crate::watch;
 
@@ -116,7 +116,7 @@ async fn send(
         state_dir: config.state_dir.clone(),
         host,
         // A capture can be watched in no other way than it was.
-        steering: Steering::new(config.clone(), None),
+        tuning: Tuning::new(config.clone(), None),
     };
     uplink.enrol(config.join.as_ref()).await?;
     let now_ns = ClockPair::now().unix_ns;
@@ -196,7 +196,7 @@ impl Replay {
         capture: &mut Capture<R>,
     ) -> Result<bool, capture::CaptureError> {
         loop {
-            let frame = match capture.next() {
+            let frame = match capture.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
                     self.finish();

@@ -42,6 +42,7 @@ pub const REASON_DAMAGED: &str = "spool_damaged";
 
 /// A part of a lane's queue.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all parts are segments, and they are few")]
 enum Part {
     Frames(Segment),
     /// Batches that were given up; `sent` is the highest number in whose place an empty one went.

@@ -20,7 +20,7 @@ use crate::host::Host;
 use crate::identity::{Identity, IdentityError};
 use crate::join::JoinToken;
 use crate::outbox::Outbox;
-use crate::steering::Steering;
+use crate::tuning::Tuning;
 
 mod session;
 
@@ -51,7 +51,7 @@ pub struct Uplink {
     /// The host's facts.
     pub host: Host,
     /// Takes settings from the brain.
-    pub steering: Steering,
+    pub tuning: Tuning,
 }
 
 /// Why there is no connection.
@@ -146,7 +146,7 @@ impl Uplink {
             () = stopping(stop.clone()) => return Ok(()),
         };
         let ended = tokio::select! {
-            ended = session::run(&connection, self.hello(outbox), outbox, &self.steering) => ended,
+            ended = session::run(&connection, self.hello(outbox), outbox, &self.tuning) => ended,
             () = self.renewal_due(&identity) => Err(SessionError::Renewal),
             () = flushed(outbox, stop.clone()) => Ok(()),
         };

@@ -28,7 +28,7 @@ use sensor::join::JoinToken;
 use sensor::ledger::{Events, Signal};
 use sensor::outbox::Outbox;
 use sensor::spool::Spool;
-use sensor::steering::Steering;
+use sensor::tuning::Tuning;
 use sensor::uplink::Uplink;
 use tokio::sync::watch;
 use wire::batch::{Batch, Clock, Lane, Position};
@@ -228,7 +228,7 @@ fn uplink(brain: &Brain, state_dir: &Path) -> Uplink {
         address: brain.address(),
         state_dir: state_dir.to_owned(),
         host: Host::read(Some("web-1")),
-        steering: Steering::new(config, None),
+        tuning: Tuning::new(config, None),
     }
 }
 
@@ -328,7 +328,7 @@ async fn settings_of_the_brain_are_answered_and_kept_while_batches_go_on() {
     let ((), problems) = together(uplink.run(&outbox, stopped), served).await;
     assert_eq!(problems[0], "");
     assert!(problems[1].contains("`brain.address`"), "{}", problems[1]);
-    let kept = sensor::steering::kept(dir.path()).unwrap();
+    let kept = sensor::tuning::kept(dir.path()).unwrap();
     assert_eq!(kept.as_deref(), Some("[collect]\ntick_ms = 700\n"));
 }
 

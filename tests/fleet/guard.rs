@@ -231,8 +231,8 @@ impl Drop for Mounted {
     }
 }
 
-/// A loader that is killed in a storm: pinned programs go on counting while nobody is there, and the
-/// next loader delivers what they counted.
+/// A loader that is killed in a storm: pinned programs go on counting while nobody is there, and
+/// the next loader delivers what they counted.
 pub fn loader_killed_in_a_storm() -> Result<()> {
     let names = |folder: &Path| folder.join("bpf");
     let mut guarded = Guarded::start_with("test-guard-loader", |folder| {

@@ -6,9 +6,9 @@
 //!
 //! # Reading order
 //! [`workload`] (what is repeated), [`watcher`] (who watches), [`audit`], [`trace`] and [`capture`]
-//! (peers), [`floor`] (the least that a program can cost), [`fleet`] (our own sensors), [`cpu`] (what
-//! processes spent), [`goal`] (what we want to reach), [`report`] (rows), [`idle`] (sensors with
-//! nothing to do), [`size`] (bytes of records on the wire).
+//! (peers), [`floor`] (the least that a program can cost), [`fleet`] (our own sensors), [`cpu`]
+//! (what processes spent), [`goal`] (what we want to reach), [`report`] (rows), [`idle`] (sensors
+//! with nothing to do), [`size`] (bytes of records on the wire).
 
 pub mod audit;
 pub mod capture;

@@ -122,8 +122,8 @@ async fn serve(
     }
     let (pending, mut waiting) = mpsc::channel(PENDING_MAX);
     let mut lanes = JoinSet::new();
-    let mut steering = Steering::new(shared, id);
-    steering.steer(control).await;
+    let mut tuning = Tuning::new(shared, id);
+    tuning.tune(control).await;
     // A frame may come in parts; a task of its own can wait for the rest.
     let (said, mut replies) = mpsc::channel(REPLIES_MAX);
     let mut listening = JoinSet::new();
@@ -142,8 +142,8 @@ async fn serve(
                 lane.unwrap_or_else(|_| Err(Refused::internal()))?;
             }
             Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
-            () = steering.changed() => steering.steer(control).await,
-            Some(reply) = replies.recv() => steering.answered(reply)?,
+            () = tuning.changed() => tuning.tune(control).await,
+            Some(reply) = replies.recv() => tuning.answered(reply)?,
             Some(ended) = listening.join_next() => {
                 ended.unwrap_or_else(|_| Err(Refused::internal()))?;
                 return drain(control, waiting, lanes).await;
@@ -171,7 +171,7 @@ async fn listen(mut receive: RecvStream, said: mpsc::Sender<SettingsReply>) -> R
 }
 
 /// Tells a sensor what the policies want of it, and hears what became of that.
-struct Steering<'a> {
+struct Tuning<'a> {
     shared: &'a Shared,
     id: SensorId,
     role: String,
@@ -180,7 +180,7 @@ struct Steering<'a> {
     unanswered: usize,
 }
 
-impl<'a> Steering<'a> {
+impl<'a> Tuning<'a> {
     fn new(shared: &'a Shared, id: SensorId) -> Self {
         let host = shared.store.hosts.get(&id.to_string());
         let role = host.map(|host| host.role).unwrap_or_default();
@@ -196,7 +196,7 @@ impl<'a> Steering<'a> {
     }
 
     /// Sends what is wanted, unless that is what was sent last.
-    async fn steer(&mut self, control: &mut SendStream) {
+    async fn tune(&mut self, control: &mut SendStream) {
         let wanted = self.wanted.borrow_and_update().of_role(&self.role).cloned();
         if wanted == self.told {
             return;

@@ -141,7 +141,8 @@ const fn capitals(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x80 * ONES;
     let low = word & !TOPS;
-    // Sums that reach the top bit of their byte, and no further, from `A` on and from behind `Z` on.
+    // Sums that reach the top bit of their byte, and no further, from `A` on and from behind `Z`
+    // on.
     let from_a = low + (0x80 - b'A' as u64) * ONES;
     let behind_z = low + (0x7f - b'Z' as u64) * ONES;
     ((from_a ^ behind_z) & !word & TOPS) >> 2

@@ -124,9 +124,7 @@ fn answer(answer: &Answer<'_>) -> DnsAnswer<Text> {
         Data::Name(name) | Data::Mx { exchange: name, .. } | Data::Srv { target: name, .. } => {
             Text::from(name.as_bytes())
         }
-        Data::Service { target, parameters, .. } if parameters.is_empty() => {
-            Text::from(target.as_bytes())
-        }
+        Data::Service { target, parameters: [], .. } => Text::from(target.as_bytes()),
         Data::Service { parameters, .. } => Text::from(*parameters),
         Data::Txt(texts) => texts.iter().flatten().copied().collect(),
         Data::Other(data) => Text::from(*data),

@@ -94,10 +94,9 @@ mod tests {
 
     use super::*;
 
-    fn read(
-        text: &[u8],
-        reader: fn(&mut dyn BufRead, &mut dyn FnMut(Item)) -> io::Result<()>,
-    ) -> Vec<String> {
+    type Reader = fn(&mut dyn BufRead, &mut dyn FnMut(Item)) -> io::Result<()>;
+
+    fn read(text: &[u8], reader: Reader) -> Vec<String> {
         let mut items = Vec::new();
         let mut file = io::BufReader::with_capacity(7, text);
         reader(&mut file, &mut |item| {

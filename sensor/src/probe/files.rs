@@ -172,7 +172,7 @@ fn filter(programs: &mut Ebpf, tables: &Tables) -> Result<(), ProbeError> {
     let map = programs.map_mut("FILE_FILTER").ok_or(ProbeError::Map("FILE_FILTER"))?;
     let filter = Array::<_, FileFilter>::try_from(map);
     let mut filter = filter.map_err(|error| unusable("FILE_FILTER", &error))?;
-    let written = filter.set(0, &*tables.filter(), 0);
+    let written = filter.set(0, *tables.filter(), 0);
     written.map_err(|error| unusable("FILE_FILTER", &error))
 }
 

@@ -55,7 +55,8 @@ pub(super) fn set_selves(programs: &mut Ebpf, processes: [u32; 2]) -> Result<(),
     selves.set(0, processes, 0).map_err(|error| unusable(&error))
 }
 
-/// Returns a number that is the same for as long as the maps are: the kernel's own, and of this boot.
+/// Returns a number that is the same for as long as the maps are: the kernel's own, and of this
+/// boot.
 pub(super) fn number(maps: &[(String, OwnedFd)]) -> Result<u64, ProbeError> {
     let unusable = || ProbeError::MapUnusable { name: SEEN, why: "it has no number".to_owned() };
     let (_, seen) = maps.iter().find(|(name, _)| name == SEEN).ok_or(ProbeError::Map(SEEN))?;

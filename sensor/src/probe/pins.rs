@@ -150,7 +150,8 @@ fn detach(path: &Path) {
         unsafe { libc::syscall(libc::SYS_bpf, LINK_DETACH, &raw mut which, size_of::<RawFd>()) };
 }
 
-/// Removes two levels of names and their folder. What cannot be removed stays attached, and says so.
+/// Removes two levels of names and their folder. What cannot be removed stays attached, and says
+/// so.
 fn remove_tree(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {

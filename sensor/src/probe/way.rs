@@ -31,8 +31,8 @@ pub(super) enum Way {
         /// The call's name.
         call: &'static str,
     },
-    /// When the kernel's functions for a system call return, also for 32-bit callers; needs a kernel
-    /// with kprobes.
+    /// When the kernel's functions for a system call return, also for 32-bit callers; needs a
+    /// kernel with kprobes.
     Return {
         /// Program in the object.
         program: &'static str,

@@ -155,7 +155,7 @@ impl<R: Read> Capture<R> {
     }
 
     /// Returns the next frame; `None` at the end of the file.
-    pub fn next(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
         let Self { input, format, block } = self;
         match format {
             Format::Classic { order, link, per_second } => {

@@ -164,7 +164,7 @@ impl Counter {
     }
 
     /// Ends a tick: hands out the flows in a fixed order, and which messages came again.
-    pub fn tick(&mut self) -> (Vec<(FlowKey, FlowStats)>, Vec<(u64, Repeats)>) {
+    pub fn tick(&mut self) -> (Vec<crate::convert::FlowCount>, Vec<(u64, Repeats)>) {
         let mut flows: Vec<_> = self.flows.drain().collect();
         flows.sort_by_key(|(key, stats)| {
             let first = [stats.ingress.first_ns, stats.egress.first_ns];

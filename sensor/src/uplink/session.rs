@@ -9,7 +9,7 @@ use wire::control::{Control, Hello, Refusal, Welcome};
 
 use crate::frame::{self, FrameIoError};
 use crate::outbox::Outbox;
-use crate::steering::Steering;
+use crate::tuning::Tuning;
 
 /// The security lane's frames go before bulk that waits for the same packets.
 const SECURITY_PRIORITY: i32 = 1;
@@ -49,7 +49,7 @@ pub async fn run(
     connection: &Connection,
     hello: Hello,
     outbox: &Outbox,
-    steering: &Steering,
+    tuning: &Tuning,
 ) -> Result<(), SessionError> {
     let epoch = hello.epoch;
     let opened = connection.open_bi().await;
@@ -64,7 +64,7 @@ pub async fn run(
     let ended = tokio::select! {
         ended = send_lane(connection, outbox, Lane::Security) => ended,
         ended = send_lane(connection, outbox, Lane::Bulk) => ended,
-        ended = listen(&mut control, &mut send, outbox, steering) => return ended,
+        ended = listen(&mut control, &mut send, outbox, tuning) => return ended,
     };
     // A brain that refuses says why before it closes; that is worth more than the broken stream.
     match tokio::time::timeout(FAREWELL_TIME, frame::read(&mut control)).await {
@@ -102,7 +102,7 @@ async fn listen(
     control: &mut RecvStream,
     send: &mut SendStream,
     outbox: &Outbox,
-    steering: &Steering,
+    tuning: &Tuning,
 ) -> Result<(), SessionError> {
     loop {
         // Coverage goes out every few seconds, so there is always something to acknowledge.
@@ -111,10 +111,10 @@ async fn listen(
         match message {
             Control::Ack(ack) => outbox.acknowledge(ack.position),
             Control::Settings(settings) => {
-                let (reply, new) = steering.take(&settings);
+                let (reply, new) = tuning.take(&settings);
                 frame::write(send, &Control::SettingsReply(reply)).await?;
                 if new {
-                    steering.begin();
+                    tuning.begin();
                 }
             }
             Control::Refusal(refusal) => return Err(refused(refusal)),

@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn instructions_have_the_kernels_layout() {
-        // From a disassembly: `r0 = 2` is b7 00 00 00 02 00 00 00, `r2 += -4` 07 02 00 00 fc ff ff ff.
+        // From a disassembly: `r0 = 2` is b7 00 00 00 02 00 00 00, `r2 += -4` 07 02 00 00 fc ff ff
+        // ff.
         assert_eq!(instruction(0xb7, 0, 0, 0, 2).to_le_bytes(), [0xb7, 0, 0, 0, 2, 0, 0, 0]);
         let minus = [0x07, 2, 0, 0, 0xfc, 0xff, 0xff, 0xff];
         assert_eq!(instruction(0x07, 2, 0, 0, -4).to_le_bytes(), minus);

@@ -19,7 +19,8 @@ const OPEN: f64 = 400.0;
 const EXEC: (f64, f64) = (20_000.0, 30_000.0);
 /// A short connection with both ends, the sensors' own time included.
 const CONNECT: f64 = 5_000.0;
-/// How much more than a program that only counts a flow may cost: part of the datagram's whole time.
+/// How much more than a program that only counts a flow may cost: part of the datagram's whole
+/// time.
 const FLOOD: f64 = 0.10;
 
 /// A goal, in nanoseconds per operation, and what was measured.

@@ -228,7 +228,8 @@ fn crowdsec(folder: &Path) -> Result<Vec<Row>> {
         let told = lines.values().filter_map(|line| line["event"]["remote"].as_str());
         let mut told: Vec<String> =
             told.filter(|host| !host.is_empty()).map(str::to_owned).collect();
-        (wanted.sort(), told.sort());
+        wanted.sort();
+        told.sort();
         let agree = wanted.iter().zip(&told).filter(|(a, b)| a == b).count();
         let of = wanted.len().max(told.len());
         rows.push(Row { name: format!("crowdsec {name}: addresses"), agree, of, differ: vec![] });

@@ -19,7 +19,6 @@ pub struct Answer<'a> {
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large ones on")]
 pub enum Data<'a> {
     /// An IPv4 address.
     A([u8; 4]),

@@ -77,7 +77,7 @@ impl Sections {
         read: u32,
     ) -> Result<(), CaptureError> {
         let damaged = |why| Err(CaptureError::Damaged { offset: start, why });
-        if length % 4 != 0 || length < read + 4 {
+        if !length.is_multiple_of(4) || length < read + 4 {
             return damaged("has an impossible length");
         }
         if length > BLOCK_MAX {

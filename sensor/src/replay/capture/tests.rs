@@ -64,7 +64,7 @@ fn all(bytes: &[u8]) -> (Vec<Owned>, Option<CaptureError>) {
         Err(error) => return (frames, Some(error)),
     };
     loop {
-        match capture.next() {
+        match capture.next_frame() {
             Ok(Some(f)) => {
                 frames.push((f.time_ns, f.link, f.interface, f.length, f.bytes.to_vec()));
             }

@@ -213,11 +213,8 @@ fn namespaces() -> Result<Completion> {
     // A process namespace is entered by the next child, so a thread of its own enters it.
     let spawned = std::thread::spawn(|| -> Result<Child> {
         // SAFETY: a plain system call that concerns this thread's children only.
-        ensure!(
-            unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0,
-            "{}",
-            io::Error::last_os_error()
-        );
+        let entered = unsafe { libc::unshare(libc::CLONE_NEWPID) };
+        ensure!(entered == 0, "{}", io::Error::last_os_error());
         let mut command = waiting_shell();
         let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
         // SAFETY: a plain system call between fork and exec.

@@ -44,12 +44,12 @@ pub fn kept(state_dir: &Path) -> io::Result<Option<String>> {
 
 /// Takes settings from the brain.
 #[derive(Debug)]
-pub struct Steering {
+pub struct Tuning {
     config: Config,
     loader: Option<&'static Remote>,
 }
 
-impl Steering {
+impl Tuning {
     /// Checks settings against the configuration that they will stand over; without a loader they
     /// are taken at the next start.
     pub fn new(config: Config, loader: Option<&'static Remote>) -> Self {
@@ -57,7 +57,7 @@ impl Steering {
     }
 
     /// Checks and keeps settings. Returns what to answer, and whether a new worker has to take
-    /// them: that is asked for by [`Steering::begin`] once the answer is on its way.
+    /// them: that is asked for by [`Tuning::begin`] once the answer is on its way.
     pub fn take(&self, settings: &Settings) -> (SettingsReply, bool) {
         let taken = self.keep(&settings.text);
         let problem = match &taken {
@@ -99,9 +99,9 @@ impl Steering {
 mod tests {
     use super::*;
 
-    fn steering(folder: &Path) -> Steering {
+    fn tuning(folder: &Path) -> Tuning {
         let own = Config::parse("[collect]\ntick_ms = 500\n", Path::new("sensor.toml")).unwrap();
-        Steering::new(Config { state_dir: folder.to_owned(), ..own }, None)
+        Tuning::new(Config { state_dir: folder.to_owned(), ..own }, None)
     }
 
     fn settings(text: &str) -> Settings {
@@ -111,26 +111,26 @@ mod tests {
     #[test]
     fn new_settings_are_kept_and_the_same_again_change_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let steering = steering(folder.path());
+        let tuning = tuning(folder.path());
         let wanted = settings("[collect]\ntick_ms = 2000\n");
-        let (reply, new) = steering.take(&wanted);
+        let (reply, new) = tuning.take(&wanted);
         assert_eq!((reply.revision.as_str(), reply.problem.as_str(), new), ("r1", "", true));
         assert_eq!(kept(folder.path()).unwrap().as_deref(), Some(wanted.text.as_str()));
-        assert!(!steering.take(&wanted).1);
-        assert!(steering.take(&settings("")).1, "settings can be taken back");
+        assert!(!tuning.take(&wanted).1);
+        assert!(tuning.take(&settings("")).1, "settings can be taken back");
     }
 
     #[test]
     fn refused_settings_leave_the_old_ones() {
         let folder = tempfile::tempdir().unwrap();
-        let steering = steering(folder.path());
-        steering.take(&settings("[collect]\ntick_ms = 2000\n"));
+        let tuning = tuning(folder.path());
+        tuning.take(&settings("[collect]\ntick_ms = 2000\n"));
         for bad in ["[collect]\ntick_ms = 1\n", "[brain]\naddress = 'evil:1'\n", "\0"] {
-            let (reply, new) = steering.take(&settings(bad));
+            let (reply, new) = tuning.take(&settings(bad));
             assert!(!reply.problem.is_empty() && !new, "{bad}");
         }
         let long = settings(&"#".repeat(limits::SETTINGS_MAX + 1));
-        assert!(steering.take(&long).0.problem.contains("longer than"));
+        assert!(tuning.take(&long).0.problem.contains("longer than"));
         let text = kept(folder.path()).unwrap().unwrap();
         assert_eq!(text, "[collect]\ntick_ms = 2000\n");
     }
