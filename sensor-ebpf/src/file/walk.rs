@@ -25,6 +25,11 @@ const NAME_MAX: usize = 255;
 /// Room for one path: the resolved part ends at [`PATH_MAX`], a string of the process may follow.
 #[repr(C)]
 pub struct Area {
+    /// Where a walk is, and where the process's root is: kept here, because a stack that is deep
+    /// already has no room for it.
+    dentry: u64,
+    mount: u64,
+    own_root: [u64; 2],
     /// Where the path begins.
     pub start: u32,
     /// Where it ends.
@@ -46,14 +51,11 @@ pub struct Prefix {
     slack: [u8; SLACK],
 }
 
-/// A walk from a file to the root.
+/// A walk from a file to the root; its state is in the area. Before 6.2 the kernel passes on nothing
+/// but what is on the stack.
 #[repr(C)]
 struct Walk {
     area: *mut Area,
-    dentry: u64,
-    mount: u64,
-    own_root_dentry: u64,
-    own_root_mount: u64,
 }
 
 /// Walks from a place to the root of its mount namespace, and notes where the process's root is.
@@ -61,16 +63,12 @@ struct Walk {
 #[inline(always)]
 pub fn walk(area: *mut Area, from: Place, own_root: Place) {
     clear(area);
-    let mut walk = Walk {
-        area,
-        dentry: from.dentry,
-        mount: from.mount,
-        own_root_dentry: own_root.dentry,
-        own_root_mount: own_root.mount,
-    };
+    let mut walk = Walk { area };
     // SAFETY: the caller's scratch buffer; the function below takes what is passed to it, and does
     // not outlive the call. The path is cut unless the walk comes to an end.
     unsafe {
+        ((*area).dentry, (*area).mount) = (from.dentry, from.mount);
+        (*area).own_root = [own_root.dentry, own_root.mount];
         (*area).cut = 1;
         bpf_loop(DEPTH_MAX as u32, step as *mut c_void, (&raw mut walk).cast(), 0);
     }
@@ -84,28 +82,32 @@ pub fn walk(area: *mut Area, from: Place, own_root: Place) {
 #[inline(never)]
 unsafe extern "C" fn step(_index: u64, walk: *mut Walk) -> i64 {
     // SAFETY: the caller's promise.
-    let walk = unsafe { &mut *walk };
-    let mut place = Place { dentry: walk.dentry, mount: walk.mount };
-    if place.dentry == walk.own_root_dentry && place.mount == walk.own_root_mount {
-        // SAFETY: the caller's scratch buffer.
-        unsafe { (*walk.area).root = (*walk.area).start };
+    let area = unsafe { (*walk).area };
+    // SAFETY: the caller's scratch buffer.
+    let (mut place, own_root) =
+        unsafe { (Place { dentry: (*area).dentry, mount: (*area).mount }, (*area).own_root) };
+    if place.dentry == own_root[0] && place.mount == own_root[1] {
+        // SAFETY: as above.
+        unsafe { (*area).root = (*area).start };
     }
     if place.dentry == 0 {
         return 1;
     }
     if place.mount_root() == place.dentry {
         let crossed = place.cross();
-        (walk.dentry, walk.mount) = (place.dentry, place.mount);
-        return if crossed { 0 } else { whole(walk.area) };
+        // SAFETY: as above.
+        unsafe { ((*area).dentry, (*area).mount) = (place.dentry, place.mount) };
+        return if crossed { 0 } else { whole(area) };
     }
     let entry = entry(place.dentry);
-    if !prepend(walk.area, entry.name, entry.length as usize) {
+    if !prepend(area, entry.name, entry.length as usize) {
         return 1;
     }
     if entry.parent == place.dentry {
-        return whole(walk.area);
+        return whole(area);
     }
-    walk.dentry = entry.parent;
+    // SAFETY: as above.
+    unsafe { (*area).dentry = entry.parent };
     0
 }
 
@@ -162,6 +164,8 @@ fn prepend(area: *mut Area, name: u64, length: usize) -> bool {
         return false;
     }
     let start = bounded::<{ 2 * PATH_MAX - 1 }>(start - length - 1);
+    // 6.12 forgets the bound of a number when it learns something of that number plus one.
+    let length = bounded::<NAME_MAX>(length);
     // SAFETY: the masks keep the name inside the area; the helper checks the kernel address itself.
     unsafe {
         let target = (&raw mut (*area).bytes).cast::<u8>().add(start);

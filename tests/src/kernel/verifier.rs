@@ -29,6 +29,8 @@ fn growth() -> Result<Completion> {
     let settings = Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() };
     let kernel = release()?;
     let mut measured = BTreeMap::new();
+    // The harness has begun the line with the trial's name.
+    println!();
     for verified in Probes::verify(&settings)? {
         let Some(instructions) = verified.instructions else { continue };
         println!("measured verifier {kernel} {} {instructions}", verified.program);
