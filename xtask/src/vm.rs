@@ -27,7 +27,8 @@ use crate::{shell, test};
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 /// Programs of the host that a guest cannot be made or run without.
 const TOOLS: [&str; 6] = ["qemu-system-x86_64", "busybox", "xz", "ip", "dpkg", "ldd"];
-/// Time for a guest from power on to power off; some minutes are usual on two cores that are shared.
+/// Time for a guest from power on to power off; some minutes are usual on two cores that are
+/// shared.
 const GUEST_LIMIT: Duration = Duration::from_secs(900);
 
 /// What one kernel came to.

@@ -51,8 +51,8 @@ pub struct Prefix {
     slack: [u8; SLACK],
 }
 
-/// A walk from a file to the root; its state is in the area. Before 6.2 the kernel passes on nothing
-/// but what is on the stack.
+/// A walk from a file to the root; its state is in the area. Before 6.2 the kernel passes on
+/// nothing but what is on the stack.
 #[repr(C)]
 struct Walk {
     area: *mut Area,
