@@ -1,6 +1,5 @@
 //! Globals that the sensor sets once, when it loads the programs.
 
-use crate::parse::payload::DNS_PORTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::flow;
@@ -25,45 +24,12 @@ pub struct Config {
     pub reserved: u32,
     /// 1 when `sched_process_exit` has the argument `group_dead` (since 6.16), else 0.
     pub exit_says_group_dead: u32,
-    /// First bytes of the environment variables that exec records carry, see [`Variable`].
-    pub variables: [Variable; VARIABLES_MAX],
     /// Random, so that nobody can make a DNS message that is taken for another.
     pub payload_seed: u64,
-    /// Ports on which DNS is spoken; 0 stands for none.
-    pub dns_ports: [u16; DNS_PORTS],
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
     /// Keeps the size a multiple of eight without padding, however many offsets there are.
     pub filler: [u32; size_of::<Offsets>() / size_of::<u32>() % 2],
-}
-
-/// Environment variables that can be asked for. Each costs a comparison per variable of every
-/// executed program.
-pub const VARIABLES_MAX: usize = 8;
-
-/// The begin of an environment variable, `NAME=` cut to eight bytes: enough to leave out nearly all
-/// others in the kernel; the sensor compares the whole name.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Variable {
-    /// The bytes, in the order of memory; zero behind the end.
-    pub begin: [u8; 8],
-    /// Ones where `begin` counts.
-    pub mask: [u8; 8],
-}
-
-impl Variable {
-    /// Fits no variable, since none begins with NUL.
-    pub const NONE: Self = Self { begin: [0; 8], mask: [0xff; 8] };
-
-    /// Builds it for a variable's name.
-    pub fn named(name: &[u8]) -> Self {
-        let mut variable = Self { begin: [0; 8], mask: [0; 8] };
-        for (at, byte) in name.iter().chain(b"=").take(8).enumerate() {
-            (variable.begin[at], variable.mask[at]) = (*byte, 0xff);
-        }
-        variable
-    }
 }
 
 /// Byte offsets of kernel structure fields on the running kernel.
@@ -299,7 +265,7 @@ impl Offsets {
 }
 
 const _: () = {
-    let whole = 56 + 16 * VARIABLES_MAX + size_of::<Offsets>();
+    let whole = 48 + size_of::<Offsets>();
     assert!(size_of::<Config>() == whole.next_multiple_of(8));
 };
 

@@ -205,9 +205,6 @@ pub const NS_PER_RECORD_OF_ONE: u64 = 15_625_000;
 /// Buckets of both kinds together; the least used ones are forgotten, and full again.
 pub const BUCKETS_MAX: usize = 4096;
 
-/// System calls that the table of [`call`]s has room for.
-pub const CALLS_MAX: usize = 512;
-
 #[cfg(feature = "user")]
 macro_rules! pod {
     ($($t:ty),*) => {$(

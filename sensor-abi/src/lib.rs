@@ -25,4 +25,5 @@ pub mod record;
 pub mod seen;
 pub mod sketch;
 pub mod syscall;
+pub mod tuning;
 pub mod usage;

@@ -2,7 +2,9 @@
 //!
 //! Where kernel functions can be probed, a program sits on the return of just those calls that
 //! matter. Elsewhere one small program runs after every system call of the host, and jumps to the
-//! program of that call if there is one; a call that nobody asked for costs it two reads.
+//! program of that call if there is one; a call that nobody asked for costs it two loads.
+
+use core::{mem, ptr};
 
 use aya_ebpf::{
     EbpfContext,
@@ -13,11 +15,13 @@ use aya_ebpf::{
 use sensor_abi::{
     act::flag,
     call::{IA32, NUMBERS, X32_BIT},
+    tuning::{CALL_WORDS, Tuning},
 };
 
 use crate::{
-    kernel::{self, current_task, field},
-    maps::CALLS,
+    kernel::{self, bounded, known, setting},
+    maps::{CALLS, NEXT_CALLS},
+    tuning::tuned_at,
 };
 
 /// `thread_info.status` while a task is inside a 32-bit system call, however it got there.
@@ -27,15 +31,17 @@ const ERRNO_MAX: i64 = 4095;
 
 /// Where `struct pt_regs` has what the kernel saved when the task entered it.
 #[cfg(bpf_target_arch = "x86_64")]
-mod saved {
-    pub const NUMBER: u32 = 120;
+pub mod saved {
+    pub const NUMBER: usize = 120;
+    pub type Number = u64;
     pub const ARGS: [u32; 6] = [112, 104, 96, 56, 72, 64];
     pub const IA32_ARGS: [u32; 6] = [40, 88, 96, 104, 112, 32];
 }
 /// On this architecture the result takes the first argument's register, so that is kept apart.
 #[cfg(not(bpf_target_arch = "x86_64"))]
-mod saved {
-    pub const NUMBER: u32 = 280;
+pub mod saved {
+    pub const NUMBER: usize = 280;
+    pub type Number = u32;
     pub const ARGS: [u32; 6] = [272, 8, 16, 24, 32, 40];
     pub const IA32_ARGS: [u32; 6] = ARGS;
 }
@@ -137,26 +143,66 @@ macro_rules! on_function {
 }
 pub(crate) use on_function;
 
+/// Returns whether the running task is inside a 32-bit system call.
 #[inline(always)]
-fn is_ia32() -> bool {
-    cfg!(bpf_target_arch = "x86_64")
-        && field!(current_task(), thread_info_status => u32) & TS_COMPAT != 0
+pub fn is_ia32() -> bool {
+    let offset: u32 = setting!(offsets.thread_info_status);
+    if !cfg!(bpf_target_arch = "x86_64") || !known(offset) {
+        return false;
+    }
+    // SAFETY: the helper has no preconditions; the verifier knows the task by its type, and that
+    // the offset, which is frozen, is that of a number inside it.
+    let status = unsafe {
+        let task = bpf_get_current_task_btf() as *const u8;
+        ptr::read_volatile(task.add(offset as usize).cast::<u32>())
+    };
+    status & TS_COMPAT != 0
+}
+
+/// Returns whether a program waits for calls of this number, by any convention.
+#[inline(always)]
+fn is_awaited(number: u32) -> bool {
+    let at =
+        mem::offset_of!(Tuning, calls) + bounded::<{ CALL_WORDS - 1 }>(number as usize / 64) * 8;
+    // SAFETY: the mask keeps it inside the words.
+    unsafe { tuned_at::<u64>(at) & 1 << (number % 64) != 0 }
 }
 
 /// Runs after every system call, where nothing better can. match-proto: sys_exit(regs, ret)
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn call(ctx: RawTracePointContext) -> i32 {
-    jump(&ctx, ctx.arg::<u64>(0));
+    jump(&ctx);
     0
 }
 
 #[inline(always)]
-fn jump<C: EbpfContext>(ctx: &C, registers: u64) {
-    let number = kernel::read::<u32>(registers, saved::NUMBER) & !X32_BIT;
-    if number >= NUMBERS {
+fn jump<C: EbpfContext>(ctx: &C) {
+    let number = number();
+    if number >= NUMBERS || !is_awaited(number) {
         return;
     }
     let slot = if is_ia32() { IA32 + number } else { number };
-    // SAFETY: nothing here waits for a drop; when there is no program, the call just ends.
+    // SAFETY: nothing here waits for a drop; when there is no program, the next one has its turn.
     unsafe { CALLS.tail_call(ctx, slot) };
+    // SAFETY: as above; when there is none either, the call just ends.
+    unsafe { NEXT_CALLS.tail_call(ctx, slot) };
+}
+
+/// Returns the number of the call that ends.
+#[inline(always)]
+fn number() -> u32 {
+    // SAFETY: neither helper has preconditions; the second one's result points to the registers,
+    // which the verifier knows by their type, and the number is one of them.
+    unsafe {
+        let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8;
+        ptr::read_volatile(registers.add(saved::NUMBER).cast::<saved::Number>()) as u32 & !X32_BIT
+    }
+}
+
+/// Goes on in the program on files that waits for the same call, if there is one.
+#[inline(always)]
+pub fn go_on<C: EbpfContext>(ctx: &C, call: &Call) {
+    let convention = if call.flags & flag::COMPAT == 0 { 0 } else { IA32 };
+    // SAFETY: nothing here waits for a drop; when there is no program, the call just ends.
+    unsafe { NEXT_CALLS.tail_call(ctx, convention + number() % NUMBERS) };
 }

@@ -28,6 +28,7 @@ mod stdio;
 mod syscall;
 mod task;
 mod throttle;
+mod tuning;
 mod uring;
 mod usage;
 

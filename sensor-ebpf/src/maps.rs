@@ -15,7 +15,7 @@ use sensor_abi::{
     activity::{ActivityCounts, ActivityKey},
     call,
     fault::Fault,
-    file::{BUCKETS_MAX, CALLS_MAX, FileFilter, FileInodeKey, FileNameKey, FilePrefix},
+    file::{BUCKETS_MAX, FileFilter, FileInodeKey, FileNameKey, FilePrefix},
     flow::{Fill, FlowKey, FlowStats, coarse},
     loss::Loss,
     parse::{headers::Headers, payload::TLS_MAX},
@@ -313,6 +313,9 @@ pub static MEMORY_OPENED: Array<u32, 1> = Array::new();
 /// probed one by one.
 #[btf_map]
 pub static CALLS: ProgramArray<{ call::SLOTS }> = ProgramArray::new();
+/// The same for programs on files, which run after those of [`CALLS`].
+#[btf_map]
+pub static NEXT_CALLS: ProgramArray<{ call::SLOTS }> = ProgramArray::new();
 /// DNS messages that came again, written while the generation is even. Full: each is recorded.
 #[btf_map]
 pub static DNS_EVEN: PerCpuHashMap<u64, Repeats, DNS_MAX> = PerCpuHashMap::new();
@@ -373,9 +376,9 @@ pub static FILE_INODES: HashMap<FileInodeKey, u32, FILE_INODES_MAX> = HashMap::n
 /// Watched prefixes, likewise; the value of a longer one includes those of the shorter ones.
 #[btf_map]
 pub static FILE_PREFIXES: LpmTrie<FilePrefix, u32, FILE_PREFIXES_MAX> = LpmTrie::new();
-/// Which system call is looked at where it is all that can be had, see `file::call`.
+/// What the calls mean that the programs of [`NEXT_CALLS`] wait for, see `file::call`.
 #[btf_map]
-pub static FILE_CALLS: Array<u8, CALLS_MAX> = Array::new();
+pub static FILE_CALLS: Array<u8, { call::SLOTS }> = Array::new();
 /// File records under construction. Only programs use it.
 #[btf_map]
 pub static FILE_SCRATCH: PerCpuArray<FileScratch, { scratch::SLOTS }> = PerCpuArray::new();

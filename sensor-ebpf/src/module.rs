@@ -5,7 +5,6 @@ use aya_ebpf::{
     programs::{ProbeContext, RawTracePointContext, TracePointContext},
 };
 use sensor_abi::{
-    fault::Fault,
     record::{MODULE_NAME_LEN, Module, kind},
     seen::Signal,
 };

@@ -1,7 +1,9 @@
 //! Files opened for writing that give power over others. Stands in for hooks on those files alone.
 
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+
 use crate::{
-    call::{Call, on_call},
+    call::{self, Call},
     kernel::field,
     memory, privilege, scope, task,
 };
@@ -14,13 +16,32 @@ const WRITABLE: u32 = 2;
 const PROC_MAGIC: u64 = 0x9fa0;
 const CGROUP_MAGIC: u64 = 0x0027_e0eb;
 
-on_call! {
-    /// match-proto: open(const char __user *filename, int flags, umode_t mode)
-    opened => |call: &Call| if call.arg(1) & ACCESS != 0 { try_opened(call) };
-    /// match-proto: openat(int dfd, const char __user *filename, int flags,
-    opened_at => |call: &Call| if call.arg(2) & ACCESS != 0 { try_opened(call) };
-    /// match-proto: openat2(int dfd, const char __user *filename, struct open_how __user *how,
-    opened_how => try_opened;
+/// match-proto: open(const char __user *filename, int flags, umode_t mode)
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn opened(ctx: RawTracePointContext) -> i32 {
+    ended(&ctx, |call| call.arg(1) & ACCESS != 0)
+}
+
+/// match-proto: openat(int dfd, const char __user *filename, int flags,
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn opened_at(ctx: RawTracePointContext) -> i32 {
+    ended(&ctx, |call| call.arg(2) & ACCESS != 0)
+}
+
+/// match-proto: openat2(int dfd, const char __user *filename, struct open_how __user *how,
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn opened_how(ctx: RawTracePointContext) -> i32 {
+    ended(&ctx, |_| true)
+}
+
+#[inline(always)]
+fn ended(ctx: &RawTracePointContext, writes: impl Fn(&Call) -> bool) -> i32 {
+    let call = Call::ended(ctx);
+    if writes(&call) {
+        try_opened(&call);
+    }
+    call::go_on(ctx, &call);
+    0
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ use sensor_abi::{
     parse::{
         cursor::Packet,
         headers::{Headers, Way},
-        payload::{self, Found, Message, form},
+        payload::{self, DNS_PORTS, Found, Message, form},
     },
     record::{
         Header, kind,
@@ -36,6 +36,7 @@ use crate::{
         PayloadScratch, budget,
     },
     ring::NO_WAKEUP,
+    tuning::tuned,
 };
 
 /// Which entry of [`GENERATION`] switches the DNS tables.
@@ -111,9 +112,12 @@ where
     C: Chained,
     P: Packet,
 {
-    let ports = setting!(dns_ports);
+    let ports = tuned!(dns_ports => [u16; DNS_PORTS]);
     let Some(found) = payload::find(packet, headers, length, ports) else { return };
     let signal = if found.form == form::TLS { Signal::Tls } else { Signal::Dns };
+    if signal == Signal::Tls && tuned!(tls => u64) == 0 {
+        return;
+    }
     fault::seen(signal);
     if let Some(scratch) = PAYLOAD_SCRATCH.get_ptr_mut(0) {
         // SAFETY: this CPU's slot; both hooks run with softirqs off, so nothing else writes it now.

@@ -9,8 +9,11 @@ use wire::limits;
 use crate::file::Watched;
 use crate::host_watch;
 use crate::join::{JoinToken, JoinTokenError};
+use crate::ledger::Signal;
 use crate::login::follow::{self, Source};
-use crate::probe::{Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode};
+use crate::probe::{
+    SWITCHABLE, Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode,
+};
 use crate::spool;
 
 mod policy;
@@ -63,6 +66,8 @@ pub struct Config {
     pub xdp: XdpMode,
     /// Whether packets inside tunnels are looked at.
     pub tunnels: bool,
+    /// Signals that nobody wants, of [`SWITCHABLE`].
+    pub off: Vec<Signal>,
     /// Kinds of ways to attach programs that are not tried, to work around a broken kernel.
     pub avoid: Vec<WayKind>,
     /// Environment variables that are told of executed programs.
@@ -211,6 +216,8 @@ struct Collect {
     xdp: Option<XdpWord>,
     tunnels: Option<bool>,
     #[serde(default)]
+    off: Vec<String>,
+    #[serde(default)]
     avoid: Vec<WayWord>,
     variables: Option<Vec<String>>,
 }
@@ -326,6 +333,7 @@ impl Config {
                 Some(XdpWord::Auto) | None => XdpMode::Auto,
             },
             tunnels: file.collect.tunnels.unwrap_or(false),
+            off: switched_off(&file.collect.off, path)?,
             avoid: file.collect.avoid.into_iter().map(WayKind::from).collect(),
             variables: file
                 .collect
@@ -407,6 +415,7 @@ impl Config {
             xdp: self.xdp,
             tunnels: self.tunnels,
             syscalls: self.syscalls,
+            off: self.off.clone(),
             avoid: self.avoid.clone(),
             variables: self.variables.clone(),
             files: self.files.clone(),
@@ -415,6 +424,23 @@ impl Config {
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }
+}
+
+fn switched_off(names: &[String], path: &Path) -> Result<Vec<Signal>, ConfigError> {
+    let known = |name: &String| SWITCHABLE.into_iter().find(|signal| signal.name() == name);
+    let signal = |name: &String| {
+        known(name).ok_or_else(|| ConfigError::Value {
+            source_name: path.display().to_string(),
+            key: "collect.off",
+            value: name.clone(),
+            advice: format!(
+                "what can be switched off is {}; system calls, log-ins and inventory have settings \
+                 of their own",
+                SWITCHABLE.map(Signal::name).join(", ")
+            ),
+        })
+    };
+    names.iter().map(signal).collect()
 }
 
 fn watched(files: &Files, path: &Path) -> Result<Watched, ConfigError> {
@@ -473,7 +499,7 @@ mod tests {
             [brain]\naddress='b:1'\nstate_dir='/s'\nhostname='web-1'\n\
             [scope]\ncgroup='/c'\nnetns='/n'\n\
             [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\ntunnels=true\n\
-            avoid=['lsm','raw_tracepoint']\n\
+            avoid=['lsm','raw_tracepoint']\noff=['dns','file']\n\
             [logins]\nsource='file'\nfiles=['/l']\n[inventory]\nenabled=false\n\
             [spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
         let config = parse(text).unwrap();

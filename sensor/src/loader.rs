@@ -235,20 +235,24 @@ impl Loader {
         let old = &self.config;
         let fixed = new.state_dir != old.state_dir
             || (&new.scope.cgroup, &new.scope.netns) != (&old.scope.cgroup, &old.scope.netns)
-            || (&new.user, &new.avoid, &new.xdp) != (&old.user, &old.avoid, &old.xdp);
+            || (&new.user, &new.avoid) != (&old.user, &old.avoid)
+            || (new.xdp, new.tunnels) != (old.xdp, old.tunnels);
         if fixed {
-            let why = "state_dir, user, scope, xdp and avoid change with a restart only";
+            let why = "state_dir, user, scope, xdp, tunnels and avoid change with a restart only";
             tracing::error!(why, "the new settings are refused; the old ones go on");
             self.told.refused = Some(why.to_owned());
             return;
         }
         tracing::info!("new settings are taken");
-        if let Some(probes) = &mut self.probes {
-            probes.change(&new.probe_settings());
+        let changed = self.probes.as_mut().map(|probes| probes.change(&new.probe_settings()));
+        if let Some(Err(error)) = changed {
+            tracing::error!(%error, "some of the new settings could not be taken");
+            self.told.refused = Some(error.to_string());
+        } else {
+            self.told.refused = None;
         }
         self.config = new;
         self.told.reloads += 1;
-        self.told.refused = None;
         self.worker.iter_mut().for_each(|worker| worker.replaced = true);
         self.signal_worker(Signal::SIGHUP);
     }

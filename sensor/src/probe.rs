@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::{Ebpf, programs::raw_trace_point::RawTracePointLinkId};
-use sensor_abi::parse::headers::Way;
+use sensor_abi::{parse::headers::Way, seen::Signal};
 use thiserror::Error;
 
 use self::files::WatchedFiles;
@@ -34,8 +34,10 @@ mod object;
 mod offsets;
 mod payload;
 mod pins;
+mod switch;
 mod table;
 mod tracefs;
+mod tuning;
 mod way;
 
 /// What the sensor is limited to.
@@ -103,6 +105,8 @@ pub struct Settings {
     pub tunnels: bool,
     /// When system calls are counted.
     pub syscalls: SyscallMode,
+    /// Signals that nobody wants, of [`SWITCHABLE`]; nothing of the kernel is touched for them.
+    pub off: Vec<Signal>,
     /// Kinds of ways that are not tried, so that the next best one stands in.
     pub avoid: Vec<WayKind>,
     /// Environment variables that exec records carry, by name.
@@ -124,7 +128,7 @@ pub const VARIABLES: [&str; 5] =
     ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "BASH_ENV"];
 
 /// Most variables that can be named.
-pub const VARIABLES_MAX: usize = sensor_abi::config::VARIABLES_MAX;
+pub const VARIABLES_MAX: usize = sensor_abi::tuning::VARIABLES_MAX;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -135,6 +139,7 @@ impl Default for Settings {
             xdp: XdpMode::default(),
             tunnels: false,
             syscalls: SyscallMode::default(),
+            off: Vec::new(),
             avoid: Vec::new(),
             files: Watched::default(),
             dns_ports: Vec::new(),
@@ -142,6 +147,34 @@ impl Default for Settings {
             pins: None,
             kernel_log: false,
         }
+    }
+}
+
+/// Signals that can be switched off. Executions, forks and exits cannot: whatever else happens is
+/// told of a process, which they make known.
+pub const SWITCHABLE: [Signal; 10] = [
+    Signal::Flow,
+    Signal::Dns,
+    Signal::Tls,
+    Signal::Socket,
+    Signal::Use,
+    Signal::File,
+    Signal::Memory,
+    Signal::Privilege,
+    Signal::Module,
+    Signal::Uring,
+];
+
+impl Settings {
+    /// Returns whether anybody wants a signal. Messages are found in packets that are counted.
+    fn wants(&self, signal: Signal) -> bool {
+        let without_packets = self.off.contains(&Signal::Flow);
+        let off = match signal {
+            Signal::Dns | Signal::Tls => without_packets || self.off.contains(&signal),
+            Signal::Syscall => self.syscalls == SyscallMode::Off,
+            _ => self.off.contains(&signal),
+        };
+        !off
     }
 }
 
@@ -162,6 +195,21 @@ pub struct HookReport {
     pub lost: Option<&'static str>,
     /// Why nothing is attached.
     pub error: Option<String>,
+}
+
+impl HookReport {
+    /// Says that a hook is not attached because nobody wants its signal.
+    fn switched_off(name: &'static str, signal: Signal, lost: &'static str) -> Self {
+        Self {
+            name,
+            signal: signal.name(),
+            required: false,
+            attached: None,
+            stands_in: Some("switched off by the settings".to_owned()),
+            lost: Some(lost),
+            error: None,
+        }
+    }
 }
 
 /// What the kernel's verifier said to one program.
@@ -245,14 +293,12 @@ pub struct Probes {
     report: Vec<HookReport>,
     map_bytes: Vec<(String, u64)>,
     interfaces: Interfaces,
-    kernel_log: bool,
+    settings: Settings,
     log: Option<ProgramLog>,
     links: check::Links,
     pins: Option<Pins>,
     /// Counts up, so that what is dear is done now and then.
     tended: u32,
-    /// Whether the program that counts system calls was loaded.
-    countable: bool,
     /// The links on begins and ends of system calls, while they are counted.
     syscalls: Option<[RawTracePointLinkId; 2]>,
     files: WatchedFiles,
@@ -268,16 +314,9 @@ impl Probes {
         let files = WatchedFiles::new(&mut programs, &settings.files)?;
         let began = Instant::now();
         let taken_over = pins.as_ref().map_or(0, Pins::drop_links);
-        let mut report: Vec<HookReport> = tracefs::visible(|| {
-            let kernel = attach::Kernel::new(&settings.avoid);
-            table::hooks().map(|hook| attach::hook(&mut programs, hook, &kernel)).collect()
-        });
-        let countable = report.iter().any(|h| h.name == table::SYSCALL && h.attached.is_some());
-        if let Some(syscall) = report.iter_mut().find(|hook| hook.name == table::SYSCALL) {
-            describe_counting(syscall, settings.syscalls);
-        }
-        // Before the packet programs are attached, so that no message is missed.
-        report.push(payload::chain(&mut programs));
+        let mut report = switch::all_off();
+        switch::bring_in_line(&mut programs, &mut report, settings);
+        tuning::set(&mut programs, settings)?;
         let interfaces = Interfaces::attach(&mut programs, settings)?;
         report.extend(interfaces.report());
         let mut probes = Self {
@@ -285,12 +324,11 @@ impl Probes {
             programs,
             report,
             interfaces,
-            kernel_log: settings.kernel_log,
+            settings: settings.clone(),
             log: None,
             links: check::Links::default(),
             pins,
             tended: 0,
-            countable,
             syscalls: None,
             files,
         };
@@ -361,7 +399,9 @@ impl Probes {
     /// Starts or stops counting system calls (a no-op when it is already so, and where the kernel
     /// refused the program, which the report says).
     pub fn set_syscall_counting(&mut self, on: bool) -> Result<(), ProbeError> {
-        if !self.countable || on == self.syscalls.is_some() {
+        let hook = self.report.iter().find(|hook| hook.name == table::SYSCALL);
+        let countable = hook.is_some_and(|hook| hook.attached.is_some());
+        if on == self.syscalls.is_some() || on && !countable {
             return Ok(());
         }
         let programs = [(table::SYSCALL, "sys_enter"), (table::SYSCALL_END, "sys_exit")];
@@ -384,13 +424,6 @@ impl Probes {
             self.report_interfaces();
         }
         changed
-    }
-
-    /// Watches other interfaces from now on; see [`Settings::interfaces`]. What was counted stays,
-    /// and interfaces that stay chosen are counted without a gap.
-    pub fn set_interfaces(&mut self, patterns: &[String]) {
-        self.interfaces.choose(&mut self.programs, patterns);
-        self.report_interfaces();
     }
 
     fn report_interfaces(&mut self) {
@@ -429,12 +462,21 @@ impl Probes {
         maps::set_selves(&mut self.programs, processes)
     }
 
-    /// Takes settings that can change while the programs run.
-    pub fn change(&mut self, settings: &Settings) {
-        self.kernel_log = settings.kernel_log;
-        self.set_interfaces(&settings.interfaces);
-        if let Err(error) = self.watch_files(&settings.files) {
-            tracing::error!(%error, "the watched files stay as they were");
+    /// Takes settings while the programs run, as far as they can change then: the scope, the way of
+    /// XDP, tunnels and what is avoided cannot. What was counted stays, and what both the old and
+    /// the new settings want is counted without a gap.
+    pub fn change(&mut self, settings: &Settings) -> Result<(), ProbeError> {
+        self.set_syscall_counting(false)?;
+        switch::bring_in_line(&mut self.programs, &mut self.report, settings);
+        tuning::set(&mut self.programs, settings)?;
+        self.interfaces.choose(&mut self.programs, settings);
+        self.report_interfaces();
+        self.settings = settings.clone();
+        self.watch_files(&settings.files)?;
+        self.pins.iter_mut().for_each(Pins::keep_links);
+        match settings.syscalls {
+            SyscallMode::Continuous => self.set_syscall_counting(true),
+            SyscallMode::Off | SyscallMode::Sampled => Ok(()),
         }
     }
 
@@ -493,7 +535,7 @@ impl Probes {
     }
 
     fn take_log(&mut self) -> Option<ProgramLog> {
-        self.kernel_log.then(|| ProgramLog::take(&mut self.programs)).flatten()
+        self.settings.kernel_log.then(|| ProgramLog::take(&mut self.programs)).flatten()
     }
 }
 
@@ -512,19 +554,4 @@ fn open_pins(folder: &Path, settings: &Settings) -> Option<Pins> {
     opened
         .inspect_err(|why| tracing::warn!(folder = %folder.display(), why, "no names for maps"))
         .ok()
-}
-
-/// Says in the report when system calls are counted; the hook itself is attached only then.
-fn describe_counting(hook: &mut HookReport, mode: SyscallMode) {
-    let Some(attached) = hook.attached.take() else {
-        return;
-    };
-    match mode {
-        SyscallMode::Off => {
-            hook.stands_in = Some("switched off by the configuration".to_owned());
-            hook.lost = Some("counts of system calls per process");
-        }
-        SyscallMode::Sampled => hook.attached = Some(format!("{attached}, in short windows")),
-        SyscallMode::Continuous => hook.attached = Some(attached),
-    }
 }

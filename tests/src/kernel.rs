@@ -16,6 +16,7 @@ pub mod payload;
 pub mod privilege;
 pub mod processes;
 pub mod records;
+pub mod signals;
 pub mod uring;
 pub mod uses;
 pub mod verifier;
@@ -23,6 +24,7 @@ pub mod verifier;
 mod acts;
 mod child;
 mod group;
+mod ia32;
 mod netns;
 mod talk;
 mod traffic;
@@ -42,6 +44,7 @@ pub fn trials() -> Vec<Trial> {
         memory::trials(),
         privilege::trials(),
         uring::trials(),
+        signals::trials(),
         processes::trials(),
         files::trials(),
     ];

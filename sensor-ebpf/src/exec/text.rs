@@ -7,7 +7,6 @@ use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use sensor_abi::{
-    config::{VARIABLES_MAX, Variable},
     fault::Fault,
     record::{
         Exec,
@@ -17,14 +16,16 @@ use sensor_abi::{
         },
         exec_flag,
     },
+    tuning::{Tuning, VARIABLES_MAX, Variable},
 };
 
 use super::room;
 use crate::{
     fault,
-    kernel::{self, bounded, field},
+    kernel::{bounded, field},
     maps::Scratch,
     path::{self, Place},
+    tuning::tuned_at,
 };
 
 /// Copies the arguments.
@@ -188,10 +189,9 @@ fn variables(scratch: *mut Scratch, mut at: u64, end: u64, start: usize) -> u32 
 fn is_wanted(begin: u64) -> bool {
     let mut wanted = false;
     for index in 0..VARIABLES_MAX {
-        let at = core::mem::offset_of!(sensor_abi::config::Config, variables)
-            + index * size_of::<Variable>();
-        let expected: u64 = kernel::setting_at(at);
-        let mask: u64 = kernel::setting_at(at + 8);
+        let at = core::mem::offset_of!(Tuning, variables) + index * size_of::<Variable>();
+        // SAFETY: a variable's two words lie there.
+        let [expected, mask] = unsafe { tuned_at::<[u64; 2]>(at) };
         wanted |= begin & mask == expected;
     }
     wanted

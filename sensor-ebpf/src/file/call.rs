@@ -8,13 +8,13 @@
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
-    macros::{raw_tracepoint, tracepoint},
-    programs::{RawTracePointContext, TracePointContext},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
 };
 use sensor_abi::{
     activity::Act,
-    config::Offsets,
-    file::{CALLS_MAX, access, call},
+    call::{IA32, NUMBERS},
+    file::{access, call},
     loss::Loss,
     record::file::{action, flag, matched},
     seen::Signal,
@@ -29,35 +29,26 @@ use super::{
     submit, touched, walk,
 };
 use crate::{
-    activity, fault,
-    kernel::{current_task, field, read, setting},
+    activity,
+    call::{is_ia32, saved},
+    fault,
+    kernel::{current_task, field},
     maps::FILE_CALLS,
     scope,
 };
 
-/// Added to the number of a call from a program with 32-bit pointers (x32); the same calls.
-const X32: u64 = 0x4000_0000;
-/// `thread_info.status` of a 32-bit call, whose numbers mean other calls.
-const COMPAT: u32 = 2;
 /// Kind of a socket in `inode.i_mode`.
 const SOCKET: u16 = 0o140_000;
 const AF_UNIX: u16 = 1;
 /// Errors that say that somebody wanted what he may not: `EPERM`, `EACCES`, `EROFS`.
 const REFUSALS: [i64; 3] = [-1, -13, -30];
 
-/// Makes two programs of a group of calls: one that costs other system calls next to nothing but
-/// needs tracefs, and one that needs no tracefs but runs at the end of every system call.
+/// Makes a program of a group of calls, to which `call::jump` hands on the ends of such calls.
 macro_rules! programs {
-    ($($tracepoint:ident $raw:ident = $handle:ident;)*) => {$(
-        #[tracepoint]
-        pub fn $tracepoint(_ctx: TracePointContext) -> u32 {
-            try_call($handle);
-            0
-        }
-
+    ($($program:ident = $handle:ident;)*) => {$(
         #[raw_tracepoint(tracepoint = "sys_exit")]
-        pub fn $raw(_ctx: RawTracePointContext) -> i32 {
-            try_call($handle);
+        pub fn $program(ctx: RawTracePointContext) -> i32 {
+            try_call(ctx.arg::<u64>(1) as i64, $handle);
             0
         }
     )*};
@@ -65,61 +56,49 @@ macro_rules! programs {
 
 // match-proto: sys_exit(regs, ret)
 programs! {
-    file_call_open file_call_open_raw = open;
-    file_call_descriptor file_call_descriptor_raw = by_descriptor;
-    file_call_path file_call_path_raw = by_path;
-    file_call_connect file_call_connect_raw = socket;
+    file_call_open = open;
+    file_call_descriptor = by_descriptor;
+    file_call_path = by_path;
+    file_call_connect = socket;
 }
 
 /// A system call that ends.
 #[derive(Clone, Copy)]
 struct Ended {
-    number: u64,
     result: i64,
     arguments: [u64; 5],
 }
 
-/// Reads the registers that the task entered the kernel with, as x86-64 keeps them. The sensor
-/// attaches these programs on no other architecture.
+/// Reads the registers that the task entered the kernel with, as x86-64 keeps them: the number of
+/// the call and its arguments. The sensor attaches these programs on no other architecture.
+///
+/// Both conventions are read and one is chosen by arithmetic, since the verifier would follow each
+/// through all that comes after.
 #[inline(always)]
-fn ended() -> Ended {
+fn registers(ia32: bool) -> (u32, [u64; 5]) {
+    let low = if ia32 { u64::from(u32::MAX) } else { 0 };
+    let native = if ia32 { 0 } else { u64::MAX };
     // SAFETY: neither helper has preconditions; the second one's result is a pointer to the
     // registers, which the verifier knows by their type, and each load below is one of them.
     unsafe {
         let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u64;
-        let at = |index: usize| core::ptr::read_volatile(registers.add(index));
-        // r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax
-        Ended {
-            number: at(15),
-            result: at(10) as i64,
-            arguments: [at(14), at(13), at(12), at(7), at(9)],
-        }
+        let at = |offset: u32| core::ptr::read_volatile(registers.add(offset as usize / 8));
+        let argument =
+            |index: usize| at(saved::ARGS[index]) & native | at(saved::IA32_ARGS[index]) & low;
+        (at(saved::NUMBER as u32) as u32, core::array::from_fn(argument))
     }
 }
 
 /// Handles a call that ends; those of the other groups are left to their programs.
 #[inline(always)]
-fn try_call(handle: impl Fn(u64, u8, &Ended)) {
-    let ended = ended();
-    let number = (ended.number & !X32) as u32;
-    if number >= CALLS_MAX as u32 {
-        return;
+fn try_call(result: i64, handle: impl Fn(u64, u8, &Ended)) {
+    let ia32 = is_ia32();
+    let (number, arguments) = registers(ia32);
+    let convention = if ia32 { IA32 } else { 0 };
+    let call = FILE_CALLS.get(convention + number % NUMBERS).copied().unwrap_or(call::NONE);
+    if call != call::NONE && scope::task() {
+        handle(current_task(), call, &Ended { result, arguments });
     }
-    let call = FILE_CALLS.get(number).copied().unwrap_or(call::NONE);
-    if call == call::NONE || !scope::task() {
-        return;
-    }
-    let task = current_task();
-    if !is_compat(task) {
-        handle(task, call, &ended);
-    }
-}
-
-/// Only x86 has the field.
-#[inline(always)]
-fn is_compat(task: u64) -> bool {
-    let offset: u32 = setting!(offsets.thread_info_status);
-    offset != Offsets::UNKNOWN && read::<u32>(task, offset) & COMPAT != 0
 }
 
 #[inline(always)]

@@ -10,7 +10,7 @@ const SOURCE: &str = "the brain's policy";
 /// What a policy may set: what can change while the sensor runs, and opens nothing of the host to
 /// the brain that its own configuration has not opened. So a policy names no logs to read.
 const SETTABLE: &[(&str, &[&str])] = &[
-    ("collect", &["interfaces", "tick_ms", "syscalls", "variables", "tunnels", "dns_ports"]),
+    ("collect", &["interfaces", "tick_ms", "syscalls", "variables", "dns_ports", "off"]),
     ("files", &["write", "read", "sockets"]),
     ("logins", &["source"]),
     ("inventory", &["enabled"]),

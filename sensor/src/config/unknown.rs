@@ -8,7 +8,10 @@ use super::ConfigError;
 const KEYS: &[(&str, &[&str])] = &[
     ("brain", &["address", "state_dir", "hostname"]),
     ("scope", &["cgroup", "netns"]),
-    ("collect", &["interfaces", "tick_ms", "syscalls", "xdp", "tunnels", "avoid", "variables"]),
+    (
+        "collect",
+        &["interfaces", "tick_ms", "syscalls", "xdp", "tunnels", "avoid", "off", "variables"],
+    ),
     ("logins", &["source", "files"]),
     ("inventory", &["enabled"]),
     ("files", &["write", "read", "sockets"]),

@@ -1,6 +1,6 @@
 //! Attaches one hook by the first of its ways that works.
 
-use std::{cell::OnceCell, error::Error};
+use std::{cell::OnceCell, collections::HashSet, error::Error};
 
 use aya::{
     Btf, Ebpf,
@@ -9,7 +9,8 @@ use aya::{
 use nix::libc;
 
 use super::{
-    HookReport, Verified, WayKind, calls,
+    HookReport, Verified, WayKind,
+    calls::{self, Table},
     table::{self, Hook, SYSCALL},
     way::{self, Way},
 };
@@ -38,7 +39,7 @@ impl<'a> Kernel<'a> {
 pub(super) fn hook(programs: &mut Ebpf, hook: &Hook, kernel: &Kernel<'_>) -> HookReport {
     let mut report = HookReport {
         name: hook.name,
-        signal: hook.signal,
+        signal: hook.signal.name(),
         required: hook.required,
         attached: None,
         stands_in: None,
@@ -174,7 +175,9 @@ fn load(programs: &mut Ebpf, way: Way, kernel: &Kernel<'_>) -> Result<(), Refusa
         return Ok(());
     }
     let loaded = match way {
-        Way::RawTracepoint { program, .. } | Way::Call { program, .. } => {
+        Way::RawTracepoint { program, .. }
+        | Way::Call { program, .. }
+        | Way::NextCall { program, .. } => {
             typed::<RawTracePoint>(programs, program).and_then(RawTracePoint::load)
         }
         Way::Tracepoint { program, .. } => {
@@ -252,7 +255,8 @@ fn attach_loaded(programs: &mut Ebpf, way: Way) -> Result<(), ProgramError> {
         Way::Kprobe { program, function } | Way::Kretprobe { program, function } => {
             typed::<KProbe>(programs, program)?.attach(function, 0).map(drop)
         }
-        Way::Call { program, call } => calls::wait(programs, program, call),
+        Way::Call { program, call } => calls::wait(programs, Table::First, program, call),
+        Way::NextCall { program, call } => calls::wait(programs, Table::Next, program, call),
         Way::Return { program, call } => calls::attach(programs, program, call),
         Way::Fentry { program, .. } => typed::<FEntry>(programs, program)?.attach().map(drop),
         Way::Fexit { program, .. } => typed::<FExit>(programs, program)?.attach().map(drop),
@@ -261,9 +265,27 @@ fn attach_loaded(programs: &mut Ebpf, way: Way) -> Result<(), ProgramError> {
     }
 }
 
-fn is_loaded(programs: &Ebpf, way: Way) -> bool {
+pub(super) fn is_loaded(programs: &Ebpf, way: Way) -> bool {
     let program = way.program().and_then(|name| programs.program(name));
     program.is_some_and(|program| program.fd().is_ok())
+}
+
+/// Lets go of what a hook's ways have loaded, but for programs that others need as well.
+pub(super) fn let_go(programs: &mut Ebpf, hook: &Hook, needed: &HashSet<&str>) {
+    for way in hook.ways {
+        way.parts(&mut |part| {
+            if part.program().is_some_and(|name| !needed.contains(name)) {
+                match part {
+                    Way::Call { call, .. } => calls::forget(programs, Table::First, call),
+                    Way::NextCall { call, .. } => calls::forget(programs, Table::Next, call),
+                    _ => {}
+                }
+                if is_loaded(programs, part) {
+                    unload(programs, part);
+                }
+            }
+        });
+    }
 }
 
 /// Unloads a way's program, which detaches it too.

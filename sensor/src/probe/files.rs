@@ -7,12 +7,12 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
 };
 use sensor_abi::file::{
-    CALLS_MAX, FILTER_WORDS, FileFilter, FileInodeKey, FileNameKey, FilePrefix, PREFIX_MAX, call,
+    FILTER_WORDS, FileFilter, FileInodeKey, FileNameKey, FilePrefix, PREFIX_MAX, call,
 };
 
 use tracing::warn;
 
-use super::ProbeError;
+use super::{ProbeError, calls};
 use crate::file::{Tables, Watched};
 
 /// Time after which files that were replaced are looked up again. A log that is rotated or a
@@ -183,53 +183,43 @@ fn unusable(name: &'static str, error: &dyn std::fmt::Display) -> ProbeError {
 /// Tells the programs that look at system calls which ones they are on this architecture.
 fn set_calls(programs: &mut Ebpf) -> Result<(), ProbeError> {
     let map = programs.map_mut("FILE_CALLS").ok_or(ProbeError::Map("FILE_CALLS"))?;
-    let calls = Array::<_, u8>::try_from(map);
-    let mut calls = calls.map_err(|error| unusable("FILE_CALLS", &error))?;
-    for (number, meaning) in CALLS {
-        if let Ok(index) = u32::try_from(*number)
-            && (index as usize) < CALLS_MAX
-        {
-            let set = calls.set(index, *meaning, 0);
+    let table = Array::<_, u8>::try_from(map);
+    let mut table = table.map_err(|error| unusable("FILE_CALLS", &error))?;
+    for (name, meaning) in CALLS {
+        for slot in calls::slots(name) {
+            let set = table.set(slot, *meaning, 0);
             set.map_err(|error| unusable("FILE_CALLS", &error))?;
         }
     }
     Ok(())
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-const CALLS: &[(i64, u8)] = &[];
-
-/// `fchmodat2` is younger than its number's name in the C library's headers.
-#[cfg(target_arch = "x86_64")]
-const CALLS: &[(i64, u8)] = {
-    use nix::libc;
-    const FCHMODAT2: i64 = 452;
-    &[
-        (libc::SYS_open, call::OPEN_PATH),
-        (libc::SYS_openat, call::OPENAT),
-        (libc::SYS_openat2, call::OPEN),
-        (libc::SYS_creat, call::OPEN),
-        (libc::SYS_open_by_handle_at, call::OPENAT),
-        (libc::SYS_rename, call::RENAME),
-        (libc::SYS_renameat, call::RENAMEAT),
-        (libc::SYS_renameat2, call::RENAMEAT),
-        (libc::SYS_link, call::LINK),
-        (libc::SYS_linkat, call::LINKAT),
-        (libc::SYS_symlink, call::SYMLINK),
-        (libc::SYS_symlinkat, call::SYMLINKAT),
-        (libc::SYS_unlink, call::UNLINK),
-        (libc::SYS_rmdir, call::UNLINK),
-        (libc::SYS_unlinkat, call::UNLINKAT),
-        (libc::SYS_chmod, call::CHMOD),
-        (libc::SYS_fchmod, call::FCHMOD),
-        (libc::SYS_fchmodat, call::FCHMODAT),
-        (FCHMODAT2, call::FCHMODAT),
-        (libc::SYS_chown, call::CHOWN),
-        (libc::SYS_lchown, call::CHOWN),
-        (libc::SYS_fchown, call::FCHOWN),
-        (libc::SYS_fchownat, call::FCHOWNAT),
-        (libc::SYS_truncate, call::TRUNCATE),
-        (libc::SYS_ftruncate, call::FTRUNCATE),
-        (libc::SYS_connect, call::CONNECT),
-    ]
-};
+/// What each call means. 16-bit users and groups of the oldest 32-bit calls come as they are.
+const CALLS: &[(&str, u8)] = &[
+    ("open", call::OPEN_PATH),
+    ("openat", call::OPENAT),
+    ("openat2", call::OPEN),
+    ("creat", call::OPEN),
+    ("open_by_handle_at", call::OPENAT),
+    ("rename", call::RENAME),
+    ("renameat", call::RENAMEAT),
+    ("renameat2", call::RENAMEAT),
+    ("link", call::LINK),
+    ("linkat", call::LINKAT),
+    ("symlink", call::SYMLINK),
+    ("symlinkat", call::SYMLINKAT),
+    ("unlink", call::UNLINK),
+    ("rmdir", call::UNLINK),
+    ("unlinkat", call::UNLINKAT),
+    ("chmod", call::CHMOD),
+    ("fchmod", call::FCHMOD),
+    ("fchmodat", call::FCHMODAT),
+    ("fchmodat2", call::FCHMODAT),
+    ("chown", call::CHOWN),
+    ("lchown", call::CHOWN),
+    ("fchown", call::FCHOWN),
+    ("fchownat", call::FCHOWNAT),
+    ("truncate", call::TRUNCATE),
+    ("ftruncate", call::FTRUNCATE),
+    ("connect", call::CONNECT),
+];

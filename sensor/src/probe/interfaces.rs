@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::Ebpf;
+use sensor_abi::seen::Signal;
 use tracing::{debug, info};
 
 use self::{
@@ -55,7 +56,7 @@ impl Interfaces {
         let error = opened.as_ref().err().map(|e| format!("could not follow interfaces: {e}"));
         let mut interfaces = Self {
             namespace,
-            patterns: Patterns::new(&settings.interfaces),
+            patterns: patterns(settings),
             attacher: Attacher::new(settings.xdp, settings.beside),
             netlink: opened.ok(),
             watched: BTreeMap::new(),
@@ -78,9 +79,9 @@ impl Interfaces {
         changed | (heard.changed && self.look_or_log(programs))
     }
 
-    /// Watches what other patterns choose from now on.
-    pub(super) fn choose(&mut self, programs: &mut Ebpf, patterns: &[String]) {
-        self.patterns = Patterns::new(patterns);
+    /// Watches what other settings choose from now on.
+    pub(super) fn choose(&mut self, programs: &mut Ebpf, settings: &Settings) {
+        self.patterns = patterns(settings);
         self.look_or_log(programs);
     }
 
@@ -92,6 +93,10 @@ impl Interfaces {
 
     /// Returns what became of both programs.
     pub(super) fn report(&self) -> [HookReport; 2] {
+        if self.patterns.is_nothing() {
+            let off = |name, lost| HookReport::switched_off(name, Signal::Flow, lost);
+            return [off("ingress", LOST_INGRESS), off("egress", LOST_EGRESS)];
+        }
         let (mut arrived, mut left) = (Outcome::default(), Outcome::default());
         for interface in self.watched.values() {
             arrived.add(&interface.link.name, &interface.ingress.state);
@@ -205,5 +210,13 @@ impl Interfaces {
             links.into_iter().for_each(|link| detach(programs, link));
         });
         true
+    }
+}
+
+fn patterns(settings: &Settings) -> Patterns {
+    if settings.wants(Signal::Flow) {
+        Patterns::new(&settings.interfaces)
+    } else {
+        Patterns::nothing()
     }
 }

@@ -7,9 +7,8 @@ use std::{
 
 use aya::{Ebpf, EbpfLoader, util::nr_cpus};
 use sensor_abi::{
-    config::{Config, VARIABLES_MAX, Variable},
+    config::Config,
     flow::{self, FlowKey, FlowStats},
-    parse::payload::DNS_PORTS,
     record::payload::Repeats,
 };
 
@@ -34,8 +33,6 @@ const FLOWS_PER_PREFIX: u32 = 16;
 const DNS_TABLE_BYTES: usize = 1 << 20;
 const DNS_MAX: usize = 4_096;
 const DNS_MIN: usize = 512;
-/// Where DNS is spoken by default (RFC 1035, section 4.2).
-const DNS_PORT: u16 = 53;
 /// What the kernel adds to an entry's key and values: links, hash, a pointer and alignment.
 const ENTRY_OVERHEAD: usize = 64;
 /// Digits of a version: enough to tell any two apart.
@@ -109,7 +106,6 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
         scope_netns: scope.netns.as_deref().map(netns::inode).transpose()?.unwrap_or(0),
         reserved: 0,
         exit_says_group_dead: u32::from(layout.exit_says_group_dead),
-        variables: variables(&settings.variables),
         flows: flow::Settings {
             flows_max: flows,
             pairs_max: flows / FLOWS_PER_PAIR,
@@ -117,25 +113,9 @@ fn config(settings: &Settings) -> Result<Config, ProbeError> {
             tunnels: u32::from(settings.tunnels),
         },
         payload_seed: 0,
-        dns_ports: dns_ports(&settings.dns_ports),
         offsets: layout.offsets,
         filler: Default::default(),
     })
-}
-
-/// Names past the limit are left out; the configuration has refused them already.
-fn variables(names: &[String]) -> [Variable; VARIABLES_MAX] {
-    let mut variables = [Variable::NONE; VARIABLES_MAX];
-    for (variable, name) in variables.iter_mut().zip(names) {
-        *variable = Variable::named(name.as_bytes());
-    }
-    variables
-}
-
-/// Returns the ports in the form that the programs read: the first few, zero for none.
-fn dns_ports(ports: &[u16]) -> [u16; DNS_PORTS] {
-    let ports = if ports.is_empty() { &[DNS_PORT] } else { ports };
-    std::array::from_fn(|at| ports.get(at).copied().unwrap_or(0))
 }
 
 /// Returns a cgroup's id, which is its inode number, and its depth below the root of its mount.

@@ -1,5 +1,7 @@
 //! The probe table: every hook, its ways in order of preference, and what is lost without it.
 
+use sensor_abi::seen::Signal;
+
 use super::way::Way;
 
 mod file;
@@ -18,7 +20,7 @@ pub(super) struct Hook {
     /// The hook's name.
     pub(super) name: &'static str,
     /// The signal it feeds.
-    pub(super) signal: &'static str,
+    pub(super) signal: Signal,
     /// Whether the sensor is of little use without it.
     pub(super) required: bool,
     /// What is lost when no way works.

@@ -31,6 +31,13 @@ pub(super) enum Way {
         /// The call's name.
         call: &'static str,
     },
+    /// The same, after the program that waits for the same call as `Call`, if there is one.
+    NextCall {
+        /// Program in the object.
+        program: &'static str,
+        /// The call's name.
+        call: &'static str,
+    },
     /// When the kernel's functions for a system call return, also for 32-bit callers; needs a
     /// kernel with kprobes.
     Return {
@@ -88,7 +95,9 @@ impl Way {
             Self::Tracepoint { category, hooks, .. } => {
                 format!("tracepoint {category}/{}", hooks.join(", "))
             }
-            Self::Call { call, .. } => format!("end of system call {call}"),
+            Self::Call { call, .. } | Self::NextCall { call, .. } => {
+                format!("end of system call {call}")
+            }
             Self::Return { call, .. } => format!("return of system call {call}"),
             Self::Kprobe { function, .. } => format!("kprobe {function}"),
             Self::Kretprobe { function, .. } => format!("kretprobe {function}"),
@@ -103,7 +112,9 @@ impl Way {
     /// `avoid` is what the settings forbid.
     pub(super) fn missing(&self, avoid: &[WayKind]) -> Option<&'static str> {
         let kind = match self {
-            Self::RawTracepoint { .. } | Self::Call { .. } => WayKind::RawTracepoint,
+            Self::RawTracepoint { .. } | Self::Call { .. } | Self::NextCall { .. } => {
+                WayKind::RawTracepoint
+            }
             Self::Tracepoint { .. } => WayKind::Tracepoint,
             Self::Kprobe { .. } | Self::Kretprobe { .. } | Self::Return { .. } => WayKind::Kprobe,
             Self::Fentry { .. } | Self::Fexit { .. } => WayKind::Fentry,
@@ -137,6 +148,7 @@ impl Way {
             Self::RawTracepoint { program, .. }
             | Self::Tracepoint { program, .. }
             | Self::Call { program, .. }
+            | Self::NextCall { program, .. }
             | Self::Return { program, .. }
             | Self::Kprobe { program, .. }
             | Self::Kretprobe { program, .. }

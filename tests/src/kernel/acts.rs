@@ -12,7 +12,7 @@ use sensor_abi::{
     seen::Signal,
 };
 
-use super::watch::{Event, Watch, unavailable};
+use super::watch::{Event, Watch, only, unavailable};
 
 /// What is avoided in turn, so that each way in which a hook can be attached gets its trial.
 const AVOIDED: [&[WayKind]; 3] =
@@ -37,9 +37,8 @@ pub fn each_way(hook: &str, run: impl Fn(&mut Watch) -> Result<()>) -> Result<Co
     }
     let mut tried = Vec::new();
     for avoid in AVOIDED {
-        let interfaces = vec!["lo".to_owned()];
-        let settings = Settings { interfaces, avoid: avoid.to_vec(), ..Settings::default() };
-        let mut watch = Watch::start(&settings)?;
+        let wanted = only(&[Signal::Memory, Signal::Privilege, Signal::Module, Signal::Uring]);
+        let mut watch = Watch::start(&Settings { avoid: avoid.to_vec(), ..wanted })?;
         let report = watch.probes.report().iter().find(|report| report.name == hook);
         let report = report.with_context(|| format!("no hook is called {hook}"))?;
         let way = report.attached.clone();

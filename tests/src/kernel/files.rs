@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use libtest_mimic::{Completion, Trial};
+use nix::libc;
 use sensor::probe::WayKind;
 use sensor_abi::{activity::Act, loss::Loss, record::file::action, seen::Signal};
 
@@ -9,7 +10,7 @@ use self::{
     acts::ACTS,
     stage::{Stage, WAYS},
 };
-use super::{child, watch::unavailable};
+use super::{child, ia32, watch::unavailable};
 use crate::skip::trial;
 
 mod acts;
@@ -23,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
             trials.push(trial(&format!("files::{what}_by_{name}"), move || run(*way)));
         };
         add("every_act_is_told", every_act);
+        add("acts_by_the_32_bit_convention_are_told", by_32_bit);
         add("what_is_not_watched_makes_no_record", unwatched);
         add("acts_are_counted_for_every_file", counted);
         add("a_storm_is_delivered_or_counted_as_lost", storm);
@@ -54,6 +56,38 @@ fn every_act(way: WayKind) -> Result<Completion> {
         }
     }
     ensure!(missed.is_empty(), "{} of {}:\n{}", missed.len(), ACTS.len(), missed.join("\n"));
+    Ok(Completion::Completed)
+}
+
+/// Opens for writing, changes the mode, renames and comes back, each by the 32-bit convention.
+fn by_32_bit(way: WayKind) -> Result<Completion> {
+    const OPEN: i32 = 5;
+    const CHMOD: i32 = 15;
+    const RENAME: i32 = 38;
+    let mut stage = stage!(way);
+    let (plain, moved) = (stage.c("watched/a"), stage.c("watched/by32"));
+    let (child, status) = child::run(|| {
+        let (Some(plain), Some(moved)) = (ia32::low(&plain), ia32::low(&moved)) else { return 2 };
+        let Some(opened) = ia32::call(OPEN, [plain, libc::O_WRONLY as u32, 0]) else { return 2 };
+        let others = [
+            ia32::call(CHMOD, [plain, 0o640, 0]),
+            ia32::call(RENAME, [plain, moved, 0]),
+            ia32::call(RENAME, [moved, plain, 0]),
+        ];
+        i32::from(opened < 0 || others != [Some(0); 3])
+    })?;
+    if status != 0 {
+        let why = "this kernel makes no 32-bit system calls";
+        ensure!(status == 2 << 8 || status == libc::SIGSEGV, "the child failed: {status:#x}");
+        return Ok(Completion::ignored_with(why));
+    }
+    let wanted = [action::OPEN_WRITE, action::MODE, action::RENAME, action::RENAME];
+    let all = stage.files_of(child, |files| files.len() >= wanted.len())?;
+    let told: Vec<u16> = all.iter().map(|file| file.fixed.action).collect();
+    ensure!(told == wanted, "{told:?}, not {wanted:?}: {all:?}");
+    ensure!(all[1].fixed.mode & 0o7777 == 0o640 && all[1].path.ends_with(b"/watched/a"), "{all:?}");
+    ensure!(all[2].target.ends_with(b"/watched/by32"), "{all:?}");
+    println!("32-bit calls: {} of {} acts told", told.len(), wanted.len());
     Ok(Completion::Completed)
 }
 

@@ -68,18 +68,6 @@ fn every_hook_attaches() -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
-/// Programs whose calls need more stack together than kernels before 6.2 allow. They stand in where
-/// there are neither trampolines nor kprobes; of such a kernel the paths of renames and the like
-/// are then not told, which `doctor` says.
-const TOO_DEEP: [&str; 2] = ["file_call_path", "file_call_path_raw"];
-
-fn is_before_6_2() -> Result<bool> {
-    let name = nix::sys::utsname::uname()?;
-    let release = name.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 2))
-}
-
 /// The programs that stand in elsewhere pass this kernel's verifier too.
 fn every_alternative_loads() -> Result<Completion> {
     if let Some(reason) = unavailable() {
@@ -92,11 +80,6 @@ fn every_alternative_loads() -> Result<Completion> {
         for Verified { program, missing, refused, .. } in programs {
             if let Some(why) = missing {
                 eprintln!("{program}: {why}");
-            }
-            let known = TOO_DEEP.contains(&program.as_str()) && is_before_6_2()?;
-            if let (true, Some(why)) = (known, &refused) {
-                eprintln!("{program}: known to be refused by this kernel: {why}");
-                continue;
             }
             ensure!(refused.is_none(), "{program}, log {kernel_log}: {refused:?}");
         }

@@ -18,7 +18,7 @@ use sensor_abi::{
 
 use super::{
     acts::{Lacking, act, counted, counts, each_way, is_silent, memory, totals},
-    child,
+    child, ia32,
     traffic::Ip,
     watch::{Event, Watch},
 };
@@ -30,7 +30,7 @@ static VICTIM: AtomicU64 = AtomicU64::new(0);
 const STREAMS: [i32; 3] = [0, 1, 2];
 /// Number of `ptrace` by the 32-bit convention of x86.
 #[cfg(target_arch = "x86_64")]
-const IA32_PTRACE: u32 = 26;
+const IA32_PTRACE: i32 = 26;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -38,7 +38,7 @@ pub fn trials() -> Vec<Trial> {
         trial("memory::a_failed_attach_tells_its_error", || each_way("ptrace", attach_fails)),
         trial("memory::trace_me_names_the_parent", || each_way("ptrace", trace_me)),
         trial("memory::targets_are_found_inside_namespaces", || each_way("ptrace", in_namespace)),
-        trial("memory::ptrace_by_the_32_bit_convention_is_seen", || each_way("ptrace", ia32)),
+        trial("memory::ptrace_by_the_32_bit_convention_is_seen", || each_way("ptrace", by_32_bit)),
         trial("memory::a_flood_is_seen_delivered_and_counted", || each_way("ptrace", flood)),
         trial("memory::process_vm_calls_name_their_target", || each_way("peer_memory", peer)),
         trial("memory::proc_mem_is_seen_opened", || each_way("proc_mem_open", proc_mem_open)),
@@ -232,32 +232,14 @@ fn in_namespace(watch: &mut Watch) -> Result<()> {
 }
 
 /// A 64-bit program can make 32-bit system calls, which have other numbers and registers.
-#[cfg(target_arch = "x86_64")]
-fn ia32(watch: &mut Watch) -> Result<()> {
-    let (traced, status) = child::run(|| {
-        let result: i32;
-        // SAFETY: PTRACE_TRACEME takes no further arguments; the kernel keeps all other registers.
-        unsafe {
-            std::arch::asm!(
-                "push rbx", "xor ebx, ebx", "int 0x80", "pop rbx",
-                inlateout("eax") IA32_PTRACE => result,
-                in("ecx") 0, in("edx") 0, in("esi") 0,
-                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-            );
-        }
-        i32::from(result != 0)
-    })?;
+fn by_32_bit(watch: &mut Watch) -> Result<()> {
+    let (traced, status) = child::run(|| i32::from(ia32::call(IA32_PTRACE, [0; 3]) != Some(0)))?;
     if status != 0 {
         return Err(Lacking("this kernel makes no 32-bit system calls").into());
     }
     let record = memory(watch, traced, action::TRACE_ME)?;
     ensure!(record.flags & flag::COMPAT != 0 && record.result == 0, "{record:?}");
     Ok(())
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn ia32(_watch: &mut Watch) -> Result<()> {
-    Err(Lacking("this architecture has no 32-bit convention that is looked at").into())
 }
 
 /// More writes than anybody wants to be told of: all are accounted for, one by one or as a count.

@@ -14,13 +14,14 @@ use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats},
     record::socket_event,
+    seen::Signal,
 };
 
 use super::{
     child,
     netns::{self, Namespace, Pair},
     traffic::{self, Ip},
-    watch::{Event, Sums, Watch, sums, unavailable},
+    watch::{Event, Sums, Watch, only, sums, unavailable},
 };
 use crate::skip::trial;
 
@@ -45,7 +46,7 @@ pub(in crate::kernel) fn missing() -> Option<&'static str> {
 
 pub(in crate::kernel) fn settings(namespace: &Namespace, xdp: XdpMode) -> Settings {
     let scope = Scope { cgroup: None, netns: Some(namespace.path()) };
-    Settings { scope, xdp, ..Settings::default() }
+    Settings { scope, xdp, ..only(&[Signal::Flow, Signal::Socket, Signal::Use]) }
 }
 
 /// Starts watching `a` and returns what its interface had counted by then.

@@ -7,9 +7,10 @@ use sensor_abi::{
     fault::Fault,
     flow::{FlowKey, FlowStats, detail, family, tunnel},
     parse::headers::Way,
+    seen::Signal,
 };
 
-use super::watch::{Watch, sums, unavailable};
+use super::watch::{Watch, only, sums, unavailable};
 use crate::skip::trial;
 
 /// An IPv4 header from `A` to `B` with a protocol, and flags and offset of a fragment.
@@ -252,7 +253,7 @@ fn own_trials() -> Vec<Trial> {
 
 /// No interface at all: packets come from the trial only.
 fn detached() -> Result<Watch> {
-    let settings = Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() };
+    let settings = Settings { interfaces: vec!["lo".to_owned()], ..only(&[Signal::Flow]) };
     let mut watch = Watch::start(&settings)?;
     // What loopback carried between attach and now belongs to somebody else.
     watch.drain.flows();
@@ -380,7 +381,7 @@ fn in_tunnels() -> Result<Completion> {
     let gre = bytes(&format!("{MAC} 08 00 {outer} 20 00 86 dd 00 00 00 07 {inner}"));
     for tunnels in [false, true] {
         let interfaces = vec!["lo".to_owned()];
-        let mut watch = Watch::start(&Settings { interfaces, tunnels, ..Settings::default() })?;
+        let mut watch = Watch::start(&Settings { interfaces, tunnels, ..only(&[Signal::Flow]) })?;
         for way in [Way::Ingress, Way::Egress] {
             watch.drain.flows();
             watch.probes.inject(way, &gre)?;

@@ -21,7 +21,7 @@ use wire::record::{Dns, Tls, direction, dns_flag, transport};
 use super::{
     child,
     netns::{self, Pair},
-    watch::unavailable,
+    watch::{only, unavailable},
 };
 use crate::skip::trial;
 
@@ -56,6 +56,8 @@ fn missing() -> Option<&'static str> {
     unavailable().or_else(netns::unavailable)
 }
 
+const SIGNALS: [Signal; 5] = [Signal::Flow, Signal::Dns, Signal::Tls, Signal::Socket, Signal::Use];
+
 /// A whole sensor but for the brain: what it hands on counts as delivered.
 struct Sensor {
     collector: Collector,
@@ -66,7 +68,7 @@ struct Sensor {
 impl Sensor {
     fn start(pair: &Pair) -> Result<Self> {
         let scope = Scope { cgroup: None, netns: Some(pair.a.path()) };
-        let settings = Settings { scope, ..Settings::default() };
+        let settings = Settings { scope, ..only(&SIGNALS) };
         let collector = Collector::start(&settings, Vec::new())?;
         Ok(Self { collector, ledger: RefCell::default(), seen: Vec::new() })
     }

@@ -6,8 +6,9 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, Result};
 use libtest_mimic::Trial;
 use sensor::probe::Settings;
+use sensor_abi::seen::Signal;
 
-use super::watch::{Event, Exec, Watch};
+use super::watch::{Event, Exec, Watch, only};
 
 mod fields;
 mod hidden;
@@ -24,11 +25,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn settings() -> Settings {
-    Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() }
+    only(&[Signal::Socket])
 }
 
 /// Runs a command to its end and returns its exec record.
 fn exec_of(watch: &mut Watch, command: &mut Command) -> Result<Exec> {
+    // cargo sets it, longer than a record may tell.
+    command.env_remove("LD_LIBRARY_PATH");
     let mut child = command.spawn().with_context(|| format!("could not run {command:?}"))?;
     let id = child.id();
     child.wait()?;

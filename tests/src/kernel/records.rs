@@ -25,7 +25,7 @@ use super::{
     child,
     group::{self, Group},
     traffic::{self, Ip},
-    watch::{Event, Exec, Watch, unavailable},
+    watch::{Event, Exec, Watch, only, unavailable},
 };
 use crate::skip::trial;
 
@@ -47,11 +47,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn watch() -> Result<Watch> {
-    Watch::start(&Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() })
+    Watch::start(&only(&[Signal::Socket]))
 }
 
 /// Runs a command and returns its exec record.
 fn exec_of(watch: &mut Watch, command: &mut Command) -> Result<Exec> {
+    // cargo sets it, longer than a record may tell.
+    command.env_remove("LD_LIBRARY_PATH");
     let mut child = command.spawn().with_context(|| format!("could not run {command:?}"))?;
     let id = child.id();
     child.wait()?;
@@ -282,7 +284,7 @@ fn cgroup_scope() -> Result<Completion> {
     let group = Group::new(root.join(format!("smk-t-{}", std::process::id())))?;
     let below = Group::new(group.path().join("below"))?;
     let scope = Scope { cgroup: Some(group.path().to_owned()), netns: None };
-    let settings = Settings { scope, interfaces: vec!["lo".to_owned()], ..Settings::default() };
+    let settings = Settings { scope, ..only(&[]) };
     let mut watch = Watch::start(&settings)?;
     let outside = Command::new(TRUE).spawn()?.wait_with_output();
     outside.context("could not run a program outside the scope")?;

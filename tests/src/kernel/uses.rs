@@ -25,7 +25,7 @@ use super::{
     child,
     netns::{self, Namespace},
     talk::{self, ANSWERED, ASKED, DATAGRAMS, FIRST, Role, Roles, SECOND},
-    watch::{Event, Watch, unavailable},
+    watch::{Event, Watch, only, unavailable},
 };
 use crate::skip::trial;
 
@@ -63,7 +63,8 @@ fn each_address(trial: fn(&Namespace, SocketAddr) -> Result<()>) -> Result<Compl
 fn settings(namespace: &Namespace, avoid: &[WayKind]) -> Settings {
     let scope = Scope { cgroup: None, netns: Some(namespace.path()) };
     let (interfaces, avoid) = (vec!["lo".to_owned()], avoid.to_vec());
-    Settings { scope, interfaces, avoid, ..Settings::default() }
+    let wanted = only(&[Signal::Flow, Signal::Socket, Signal::Use]);
+    Settings { scope, interfaces, avoid, ..wanted }
 }
 
 /// Runs a conversation in the namespace; returns the id of the process that began it.

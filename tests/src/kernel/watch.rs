@@ -8,11 +8,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use sensor::{
     drain::{Drain, ExecView, Record},
-    probe::{OBJECT_EMBEDDED, Probes, Settings},
+    probe::{OBJECT_EMBEDDED, Probes, SWITCHABLE, Settings, SyscallMode},
 };
 use sensor_abi::{
     flow::{FlowKey, FlowStats},
     record as abi,
+    seen::Signal,
 };
 
 use crate::skip;
@@ -78,6 +79,13 @@ impl Deref for Exec {
     fn deref(&self) -> &abi::Exec {
         &self.fixed
     }
+}
+
+/// Settings that want these signals and no others, beside what is always on: each program that is
+/// not loaded saves a guest without hardware help a good part of a second.
+pub fn only(signals: &[Signal]) -> Settings {
+    let off = SWITCHABLE.into_iter().filter(|signal| !signals.contains(signal)).collect();
+    Settings { off, syscalls: SyscallMode::Off, ..Settings::default() }
 }
 
 /// Why no program can be loaded here, if so.

@@ -2,6 +2,9 @@
 
 use super::link::{Frames, Link};
 
+/// Fits every name.
+const EVERYTHING: &str = "*";
+
 /// What the configuration asks for: `eth*` and `wg?` choose, `!docker0` leaves out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patterns {
@@ -28,6 +31,16 @@ impl Patterns {
             }
         }
         sorted
+    }
+
+    /// Leaves out every interface.
+    pub(super) fn nothing() -> Self {
+        Self { chosen: Vec::new(), left_out: vec![EVERYTHING.to_owned()] }
+    }
+
+    /// Returns whether every interface is left out.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.left_out.iter().any(|pattern| pattern == EVERYTHING)
     }
 
     /// Decides. What is left out stays out, whatever else fits; without any pattern that chooses,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sensor_abi::seen::Signal;
+
 use super::super::HookReport;
 
 /// How one program fares on one interface.
@@ -44,7 +46,7 @@ impl Outcome {
         }
         HookReport {
             name,
-            signal: "flow",
+            signal: Signal::Flow.name(),
             required: true,
             lost: (!complete).then_some(lost),
             attached: on_interfaces(&self.attached),

@@ -1,11 +1,13 @@
 //! Hooks on files, and on connections to unix sockets.
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
 pub(super) const HOOKS: &[Hook] = &[Hook {
     name: "file",
-    signal: "file",
+    signal: Signal::File,
     required: false,
     lost: "watched files being touched, connections to watched sockets, and counts of file acts",
     ways: &[
@@ -54,58 +56,35 @@ pub(super) const HOOKS: &[Hook] = &[Hook {
                 function: "security_unix_stream_connect",
             },
         ]),
+        // The other architecture has other registers.
         #[cfg(target_arch = "x86_64")]
         Way::Most(&[
-            Way::Tracepoint {
-                program: "file_call_open",
-                category: "syscalls",
-                hooks: &[
-                    "sys_exit_open",
-                    "sys_exit_openat",
-                    "sys_exit_openat2",
-                    "sys_exit_creat",
-                    "sys_exit_open_by_handle_at",
-                ],
-            },
-            Way::Tracepoint {
-                program: "file_call_path",
-                category: "syscalls",
-                hooks: &[
-                    "sys_exit_rename",
-                    "sys_exit_renameat",
-                    "sys_exit_renameat2",
-                    "sys_exit_link",
-                    "sys_exit_linkat",
-                    "sys_exit_symlink",
-                    "sys_exit_symlinkat",
-                    "sys_exit_unlink",
-                    "sys_exit_rmdir",
-                    "sys_exit_unlinkat",
-                    "sys_exit_chmod",
-                    "sys_exit_fchmodat",
-                    "sys_exit_chown",
-                    "sys_exit_lchown",
-                    "sys_exit_fchownat",
-                    "sys_exit_truncate",
-                ],
-            },
-            Way::Tracepoint {
-                program: "file_call_descriptor",
-                category: "syscalls",
-                hooks: &["sys_exit_fchmod", "sys_exit_fchown", "sys_exit_ftruncate"],
-            },
-            Way::Tracepoint {
-                program: "file_call_connect",
-                category: "syscalls",
-                hooks: &["sys_exit_connect"],
-            },
-        ]),
-        #[cfg(target_arch = "x86_64")]
-        Way::Most(&[
-            Way::RawTracepoint { program: "file_call_open_raw", hook: "sys_exit" },
-            Way::RawTracepoint { program: "file_call_path_raw", hook: "sys_exit" },
-            Way::RawTracepoint { program: "file_call_descriptor_raw", hook: "sys_exit" },
-            Way::RawTracepoint { program: "file_call_connect_raw", hook: "sys_exit" },
+            Way::NextCall { program: "file_call_open", call: "open" },
+            Way::NextCall { program: "file_call_open", call: "openat" },
+            Way::NextCall { program: "file_call_open", call: "openat2" },
+            Way::NextCall { program: "file_call_open", call: "creat" },
+            Way::NextCall { program: "file_call_open", call: "open_by_handle_at" },
+            Way::NextCall { program: "file_call_path", call: "rename" },
+            Way::NextCall { program: "file_call_path", call: "renameat" },
+            Way::NextCall { program: "file_call_path", call: "renameat2" },
+            Way::NextCall { program: "file_call_path", call: "link" },
+            Way::NextCall { program: "file_call_path", call: "linkat" },
+            Way::NextCall { program: "file_call_path", call: "symlink" },
+            Way::NextCall { program: "file_call_path", call: "symlinkat" },
+            Way::NextCall { program: "file_call_path", call: "unlink" },
+            Way::NextCall { program: "file_call_path", call: "rmdir" },
+            Way::NextCall { program: "file_call_path", call: "unlinkat" },
+            Way::NextCall { program: "file_call_path", call: "chmod" },
+            Way::NextCall { program: "file_call_path", call: "fchmodat" },
+            Way::NextCall { program: "file_call_path", call: "fchmodat2" },
+            Way::NextCall { program: "file_call_path", call: "chown" },
+            Way::NextCall { program: "file_call_path", call: "lchown" },
+            Way::NextCall { program: "file_call_path", call: "fchownat" },
+            Way::NextCall { program: "file_call_path", call: "truncate" },
+            Way::NextCall { program: "file_call_descriptor", call: "fchmod" },
+            Way::NextCall { program: "file_call_descriptor", call: "fchown" },
+            Way::NextCall { program: "file_call_descriptor", call: "ftruncate" },
+            Way::NextCall { program: "file_call_connect", call: "connect" },
         ]),
     ],
     unneeded: always_needed,

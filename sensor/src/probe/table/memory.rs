@@ -1,5 +1,7 @@
 //! Hooks on memory that is touched as injection and fileless execution do.
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
@@ -14,7 +16,7 @@ pub(super) const OPENED: Way = Way::All(&[
 pub(super) const HOOKS: &[Hook] = &[
     Hook {
         name: "ptrace",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "processes that trace others",
         ways: &[
@@ -25,7 +27,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "peer_memory",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "memory of other processes that is read or written in one call",
         ways: &[
@@ -42,7 +44,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "proc_mem_open",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "memory files of other processes being opened for writing",
         ways: &[
@@ -54,7 +56,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "proc_mem_write",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "memory files of other processes being written",
         ways: &[
@@ -72,7 +74,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "memory_file",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "memory files being made; their execution is still told",
         ways: &[
@@ -83,7 +85,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "protect",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "memory made executable after it was written",
         ways: &[
@@ -98,7 +100,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "map",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "memory mapped writable and executable",
         ways: &[
@@ -110,7 +112,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "stream",
-        signal: "memory",
+        signal: Signal::Memory,
         required: false,
         lost: "sockets becoming standard streams; an execution still tells its streams",
         ways: &[

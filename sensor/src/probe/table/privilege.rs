@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed, memory};
 use crate::probe::way::Way;
 
 const MODULE: Hook = Hook {
     name: "module",
-    signal: "module",
+    signal: Signal::Module,
     required: false,
     lost: "kernel modules being loaded",
     ways: &[
@@ -23,7 +25,7 @@ const MODULE: Hook = Hook {
 };
 
 const fn hook(name: &'static str, lost: &'static str, ways: &'static [Way]) -> Hook {
-    Hook { name, signal: "privilege", required: false, lost, ways, unneeded: always_needed }
+    Hook { name, signal: Signal::Privilege, required: false, lost, ways, unneeded: always_needed }
 }
 
 const CREDENTIALS: Way = Way::Most(&[
@@ -43,7 +45,7 @@ pub(super) const HOOKS: &[Hook] = &[
     MODULE,
     Hook {
         name: "module_removed",
-        signal: "privilege",
+        signal: Signal::Privilege,
         required: false,
         lost: "kernel modules being removed",
         ways: &[Way::RawTracepoint { program: "module_removed", hook: "module_free" }],

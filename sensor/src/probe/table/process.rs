@@ -1,12 +1,14 @@
 //! Hooks on processes that begin, execute and end.
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
 pub(super) const HOOKS: &[Hook] = &[
     Hook {
         name: "exec",
-        signal: "exec",
+        signal: Signal::Exec,
         required: true,
         lost: "executed programs, their arguments and what their standard streams lead to",
         ways: &[
@@ -21,7 +23,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "fork",
-        signal: "fork",
+        signal: Signal::Fork,
         required: true,
         lost: "the lineage of processes that fork without executing",
         ways: &[Way::RawTracepoint { program: "fork", hook: "sched_process_fork" }],
@@ -29,7 +31,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "exit",
-        signal: "exit",
+        signal: Signal::Exit,
         required: false,
         lost: "when processes end and with which status",
         ways: &[

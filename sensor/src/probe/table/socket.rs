@@ -1,12 +1,14 @@
 //! Hooks on sockets.
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
 pub(super) const HOOKS: &[Hook] = &[
     Hook {
         name: "socket",
-        signal: "socket",
+        signal: Signal::Socket,
         required: true,
         lost: "which process connects, listens and accepts, so flows have no process",
         ways: &[
@@ -21,7 +23,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "use",
-        signal: "use",
+        signal: Signal::Use,
         required: false,
         lost: "bytes per process and socket, who serves a connection, and the process of UDP",
         ways: &[
@@ -72,7 +74,7 @@ pub(super) const HOOKS: &[Hook] = &[
     },
     Hook {
         name: "splice",
-        signal: "use",
+        signal: Signal::Use,
         required: false,
         lost: "bytes that a process splices out of a connection",
         ways: &[Way::Fexit { program: "spliced_fexit", function: "tcp_splice_read" }],

@@ -1,5 +1,7 @@
 //! The hooks on every system call.
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
@@ -10,7 +12,7 @@ pub(in crate::probe) const SYSCALL_END: &str = "syscall_end";
 
 pub(super) const HOOKS: &[Hook] = &[Hook {
     name: SYSCALL,
-    signal: "syscall",
+    signal: Signal::Syscall,
     required: false,
     lost: "counts and times of system calls per process",
     ways: &[Way::All(&[

@@ -1,11 +1,13 @@
 //! The hook on requests to io_uring.
 
+use sensor_abi::seen::Signal;
+
 use super::{Hook, always_needed};
 use crate::probe::way::Way;
 
 pub(super) const HOOKS: &[Hook] = &[Hook {
     name: "uring",
-    signal: "uring",
+    signal: Signal::Uring,
     required: false,
     lost: "what processes do through io_uring instead of by system calls",
     ways: &[

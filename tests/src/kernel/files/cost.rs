@@ -1,14 +1,15 @@
 //! What the hooks cost where nothing is watched.
 
-use std::{fs, time::Instant};
+use std::{ffi::CStr, fs, time::Instant};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Completion;
-use sensor::probe::Settings;
+use sensor::probe::{SWITCHABLE, Settings, SyscallMode};
+use sensor_abi::seen::Signal;
 
 use crate::kernel::{
     child,
-    watch::{Watch, unavailable},
+    watch::{Watch, only, unavailable},
 };
 
 /// Opens in one measurement.
@@ -20,7 +21,7 @@ const COST_MAX_NS: u64 = 3_000;
 
 /// Opens and closes an unwatched file in a child, which the programs do not leave out; returns the
 /// nanoseconds that one pair of calls took.
-fn measure(path: &std::ffi::CStr) -> Result<u64> {
+fn measure(path: &CStr) -> Result<u64> {
     let (read, write) = nix::unistd::pipe()?;
     child::run(|| {
         let start = Instant::now();
@@ -46,20 +47,28 @@ pub fn unwatched_open() -> Result<Completion> {
     fs::write(path.join("file"), "")?;
     let name = path.join("file").into_os_string().into_encoded_bytes();
     let name = std::ffi::CString::new(name)?;
-    let settings = Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() };
     measure(&name)?;
+    let all = Settings { syscalls: SyscallMode::Off, ..only(&SWITCHABLE) };
+    for (what, settings) in [("files", only(&[Signal::File])), ("all signals", all)] {
+        cost(what, &settings, &name)?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn cost(what: &str, settings: &Settings, name: &CStr) -> Result<()> {
     let (mut alone, mut with, mut how) = (Vec::new(), Vec::new(), String::new());
     for _ in 0..PAIRS {
-        alone.push(measure(&name)?);
-        let watch = Watch::start(&settings)?;
-        with.push(measure(&name)?);
+        alone.push(measure(name)?);
+        let watch = Watch::start(settings)?;
+        with.push(measure(name)?);
         let hook = watch.probes.report().iter().find(|hook| hook.name == "file");
         how = hook.and_then(|hook| hook.attached.clone()).unwrap_or_default();
     }
     let least = |all: &[u64]| all.iter().min().copied().unwrap_or_default();
     let added = least(&with).saturating_sub(least(&alone));
     let kind = how.split(' ').next().unwrap_or_default().to_owned();
-    eprintln!("open and close: {} ns alone, {added} ns more by {kind}", least(&alone));
+    let alone_ns = least(&alone);
+    println!("open and close: {alone_ns} ns alone, {added} ns more with {what} by {kind}");
     ensure!(added < COST_MAX_NS, "{added} ns more: {alone:?} {with:?}");
-    Ok(Completion::Completed)
+    Ok(())
 }

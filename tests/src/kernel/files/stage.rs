@@ -16,6 +16,7 @@ use sensor_abi::{
     activity::{Act, ActivityCounts},
     loss::Loss,
     record::file::flag,
+    seen::Signal,
 };
 use tempfile::TempDir;
 
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::kernel::{
     child,
-    watch::{Event, File, Watch},
+    watch::{Event, File, Watch, only},
 };
 
 /// Every way, with the name that its trials have. What comes before it is avoided.
@@ -33,8 +34,7 @@ pub const WAYS: &[(&str, WayKind)] = &[
     ("lsm", WayKind::Lsm),
     ("fentry", WayKind::Fentry),
     ("kprobe", WayKind::Kprobe),
-    ("tracepoint", WayKind::Tracepoint),
-    ("raw_tracepoint", WayKind::RawTracepoint),
+    ("call", WayKind::RawTracepoint),
 ];
 
 pub struct Stage {
@@ -61,10 +61,9 @@ impl Stage {
         let socket = UnixListener::bind(folder.join("docker.sock"))?;
         let avoid = WAYS.iter().map(|(_, kind)| *kind).take_while(|kind| *kind != way);
         let settings = Settings {
-            interfaces: vec!["lo".to_owned()],
             avoid: avoid.collect(),
             files: watched(&folder, &["watched/", "single"])?,
-            ..Settings::default()
+            ..only(&[Signal::File])
         };
         let watch = Watch::start(&settings)?;
         let hook = watch.probes.report().iter().find(|hook| hook.name == "file");
@@ -74,14 +73,14 @@ impl Stage {
             WayKind::Lsm => "lsm ",
             WayKind::Fentry => "fentry ",
             WayKind::Kprobe => "kprobe ",
+            WayKind::RawTracepoint => "end of system call ",
             WayKind::Tracepoint => "tracepoint ",
-            WayKind::RawTracepoint => "raw tracepoint ",
         };
         if !attached.starts_with(name) {
             let why = hook.stands_in.as_ref().or(hook.error.as_ref());
             return Ok(Err(format!("this kernel cannot: {}", why.cloned().unwrap_or_default())));
         }
-        let racy = matches!(way, WayKind::Tracepoint | WayKind::RawTracepoint);
+        let racy = way == WayKind::RawTracepoint;
         Ok(Ok(Self { watch, folder, racy, _kept: (kept, socket) }))
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Completion, Trial};
-use sensor::probe::{HookReport, XdpMode};
+use sensor::probe::{HookReport, Settings, XdpMode};
 use sensor_abi::flow::{FlowKey, FlowStats, detail};
 
 use crate::{
@@ -95,6 +95,13 @@ fn comes_and_goes() -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
+/// Watches other interfaces of the pair from now on.
+fn choose(watch: &mut Watch, pair: &Pair, pattern: &str) -> Result<()> {
+    let interfaces = vec![pattern.to_owned()];
+    let settings = Settings { interfaces, ..settings(&pair.a, XdpMode::Native) };
+    Ok(watch.probes.change(&settings)?)
+}
+
 fn chosen_live() -> Result<Completion> {
     if let Some(reason) = missing() {
         return Ok(Completion::ignored_with(reason));
@@ -102,13 +109,13 @@ fn chosen_live() -> Result<Completion> {
     let pair = Pair::new()?;
     let (mut watch, before) = begin(&pair, XdpMode::Native)?;
     udp_both_ways(&pair, "192.0.2.2".parse()?, 20)?;
-    watch.probes.set_interfaces(&["!lo".to_owned()]);
+    choose(&mut watch, &pair, "!lo")?;
     ensure!(is_on(&watch, "veth0")? && !is_on(&watch, "lo")?, "veth0 is still chosen");
     udp_both_ways(&pair, "192.0.2.2".parse()?, 20)?;
     compare(&pair, &mut watch, before, Vec::new())?;
-    watch.probes.set_interfaces(&["lo".to_owned()]);
+    choose(&mut watch, &pair, "lo")?;
     ensure!(is_on(&watch, "lo")? && !is_on(&watch, "veth0")?, "lo is chosen");
-    watch.probes.set_interfaces(&["none0".to_owned()]);
+    choose(&mut watch, &pair, "none0")?;
     let error = hook(&watch, "ingress")?.error.clone().unwrap_or_default();
     ensure!(error.contains("none0: no such interface"), "{error}");
     Ok(Completion::Completed)
