@@ -9,12 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::watcher::{Seen, Stand};
+use super::watcher::{HOSTS, Seen, Stand};
 use crate::fleet::process::Running;
 use crate::interrupt;
 
-/// Hosts at both ends of the network workloads.
-const HOSTS: [&str; 2] = ["web-1", "db-1"];
 const INTERFACE: &str = "eth0";
 const START_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(30);

@@ -39,21 +39,20 @@ pub fn family(process: u32) -> Vec<u32> {
 /// Bytes of memory that processes hold and share with nobody else, plus their part of what they
 /// share.
 pub fn memory(processes: &[u32]) -> u64 {
-    let of_one = |process: &u32| {
-        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
-        let pss = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = pss.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
-    };
-    processes.iter().map(of_one).sum()
+    sum(processes, "smaps_rollup", "Pss:")
 }
 
 /// Bytes of memory that processes have resident, shared pages counted for each.
 pub fn resident(processes: &[u32]) -> u64 {
+    sum(processes, "status", "VmRSS:")
+}
+
+/// Adds up a line in KiB of each process's file.
+fn sum(processes: &[u32], file: &str, line: &str) -> u64 {
     let of_one = |process: &u32| {
-        let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let rss = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = rss.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+        let text = fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        let found = text.lines().find_map(|text| text.strip_prefix(line));
+        let kib = found.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
         kib.unwrap_or(0) * 1024
     };
     processes.iter().map(of_one).sum()

@@ -7,14 +7,12 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::cpu;
-use super::watcher::{Seen, Stand};
+use super::watcher::{HOSTS, Seen, Stand};
 use super::workload::Workload;
 use crate::fleet::brain::Brain;
 use crate::fleet::sensor::Sensor;
 use crate::interrupt;
 
-/// The two hosts that take part.
-const HOSTS: [&str; 2] = ["web-1", "db-1"];
 /// Ledgers travel every ten seconds, the first one after loading and joining.
 const LEDGER_LIMIT: Duration = Duration::from_secs(60);
 

@@ -15,8 +15,9 @@ use nix::libc;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
 
-use super::watcher::{Seen, Stand};
+use super::watcher::{HOSTS, Seen, Stand};
 use super::workload::Workload;
+use crate::release;
 
 /// Commands, types and attachments of bpf(2), as `linux/bpf.h` numbers them.
 mod number {
@@ -33,9 +34,6 @@ mod number {
     pub const ATTACH_TCX_EGRESS: u32 = 47;
     pub const LOOKUP_HELPER: i32 = 1;
 }
-
-/// Hosts at both ends of the network workloads.
-const HOSTS: [&str; 2] = ["web-1", "db-1"];
 
 /// Counting programs at work; dropping it ends them.
 #[derive(Debug)]
@@ -86,10 +84,7 @@ impl Floor {
 
 /// Whether tcx links are there: their attachment is known since 6.6.
 fn has_tcx() -> bool {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_owned());
-    let release = release.unwrap_or_default().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 6)
+    release::running() >= (6, 6)
 }
 
 /// Attaches both directions of a namespace's `eth0`, from a thread that enters it.

@@ -19,6 +19,8 @@ use crate::fleet::brain::{Brain, Settings};
 use crate::fleet::process::Running;
 use crate::fleet::{Hosts, address};
 
+/// The hosts at both ends of the network workloads; the first one runs all workloads.
+pub const HOSTS: [&str; 2] = ["web-1", "db-1"];
 /// Port of the server that connections go to.
 const PORT: u16 = 9000;
 

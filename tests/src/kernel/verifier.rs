@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Completion, Trial};
 use sensor::probe::{Probes, Settings};
 
 use super::watch::unavailable;
-use crate::skip::trial;
+use crate::{release, skip::trial};
 
 /// Instructions that the verifier followed: a line per program, a column per kernel.
 const TABLE: &str = include_str!("../../../sensor-ebpf/verifier.tsv");
@@ -27,7 +27,8 @@ fn growth() -> Result<Completion> {
         return Ok(Completion::ignored_with(reason));
     }
     let settings = Settings { interfaces: vec!["lo".to_owned()], ..Settings::default() };
-    let kernel = release()?;
+    let (version, level) = release::running();
+    let kernel = format!("{version}.{level}");
     let mut measured = BTreeMap::new();
     // The harness has begun the line with the trial's name.
     println!();
@@ -44,17 +45,6 @@ fn growth() -> Result<Completion> {
     let grown = judge(&measured, &known);
     ensure!(grown.is_empty(), "{}; if meant: cargo xtask verify --write", grown.join("; "));
     Ok(Completion::Completed)
-}
-
-/// Version and patch level of the running kernel, such as 6.12.
-fn release() -> Result<String> {
-    let name = nix::sys::utsname::uname()?;
-    let release = name.release().to_string_lossy().into_owned();
-    let mut parts = release.split(['.', '-']);
-    let (Some(version), Some(level)) = (parts.next(), parts.next()) else {
-        bail!("the kernel calls itself {release}");
-    };
-    Ok(format!("{version}.{level}"))
 }
 
 /// Reads one kernel's column; programs that it cannot have are left out.
