@@ -4,6 +4,21 @@ use sensor_abi::seen::Signal;
 
 use super::way::Way;
 
+/// Both ways in which a program can run when system calls have returned: behind the calls' own
+/// functions, and at the end of every call. Pairs of program and call; the program of the first way
+/// has `_returned` behind its name.
+macro_rules! on_return {
+    ($($program:literal $call:literal),* $(,)?) => {
+        [
+            Way::All(&[$(Way::Return {
+                program: concat!($program, "_returned"),
+                call: $call,
+            }),*]),
+            Way::All(&[$(Way::Call { program: $program, call: $call }),*]),
+        ]
+    };
+}
+
 mod file;
 mod memory;
 mod privilege;

@@ -19,10 +19,7 @@ pub(super) const HOOKS: &[Hook] = &[
         signal: Signal::Memory,
         required: false,
         lost: "processes that trace others",
-        ways: &[
-            Way::Return { program: "ptrace_returned", call: "ptrace" },
-            Way::Call { program: "ptrace", call: "ptrace" },
-        ],
+        ways: &on_return!["ptrace" "ptrace"],
         unneeded: always_needed,
     },
     Hook {
@@ -30,15 +27,9 @@ pub(super) const HOOKS: &[Hook] = &[
         signal: Signal::Memory,
         required: false,
         lost: "memory of other processes that is read or written in one call",
-        ways: &[
-            Way::All(&[
-                Way::Return { program: "peer_read_returned", call: "process_vm_readv" },
-                Way::Return { program: "peer_write_returned", call: "process_vm_writev" },
-            ]),
-            Way::All(&[
-                Way::Call { program: "peer_read", call: "process_vm_readv" },
-                Way::Call { program: "peer_write", call: "process_vm_writev" },
-            ]),
+        ways: &on_return![
+            "peer_read" "process_vm_readv",
+            "peer_write" "process_vm_writev",
         ],
         unneeded: always_needed,
     },
@@ -77,10 +68,7 @@ pub(super) const HOOKS: &[Hook] = &[
         signal: Signal::Memory,
         required: false,
         lost: "memory files being made; their execution is still told",
-        ways: &[
-            Way::Return { program: "memory_file_returned", call: "memfd_create" },
-            Way::Call { program: "memory_file", call: "memfd_create" },
-        ],
+        ways: &on_return!["memory_file" "memfd_create"],
         unneeded: always_needed,
     },
     Hook {

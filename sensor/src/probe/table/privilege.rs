@@ -60,38 +60,19 @@ pub(super) const HOOKS: &[Hook] = &[
             CREDENTIALS,
         ],
     ),
-    hook(
-        "bpf",
-        "programs and maps that others load into the kernel",
-        &[
-            Way::Return { program: "bpf_returned", call: "bpf" },
-            Way::Call { program: "bpf", call: "bpf" },
-        ],
-    ),
+    hook("bpf", "programs and maps that others load into the kernel", &on_return!["bpf" "bpf"]),
     hook(
         "mount",
         "file systems mounted and unmounted, and roots changed",
-        &[
-            Way::All(&[
-                Way::Return { program: "mount_returned", call: "mount" },
-                Way::Return { program: "mount_moved_returned", call: "move_mount" },
-                Way::Return { program: "mount_tree_returned", call: "open_tree" },
-                Way::Return { program: "mount_opened_returned", call: "fsopen" },
-                Way::Return { program: "mount_detached_returned", call: "fsmount" },
-                Way::Return { program: "unmount_returned", call: "umount" },
-                Way::Return { program: "root_pivoted_returned", call: "pivot_root" },
-                Way::Return { program: "root_changed_returned", call: "chroot" },
-            ]),
-            Way::All(&[
-                Way::Call { program: "mount", call: "mount" },
-                Way::Call { program: "mount_moved", call: "move_mount" },
-                Way::Call { program: "mount_tree", call: "open_tree" },
-                Way::Call { program: "mount_opened", call: "fsopen" },
-                Way::Call { program: "mount_detached", call: "fsmount" },
-                Way::Call { program: "unmount", call: "umount" },
-                Way::Call { program: "root_pivoted", call: "pivot_root" },
-                Way::Call { program: "root_changed", call: "chroot" },
-            ]),
+        &on_return![
+            "mount" "mount",
+            "mount_moved" "move_mount",
+            "mount_tree" "open_tree",
+            "mount_opened" "fsopen",
+            "mount_detached" "fsmount",
+            "unmount" "umount",
+            "root_pivoted" "pivot_root",
+            "root_changed" "chroot",
         ],
     ),
     hook(
@@ -102,24 +83,15 @@ pub(super) const HOOKS: &[Hook] = &[
     hook(
         "namespace",
         "namespaces that processes make for themselves or enter",
-        &[
-            Way::All(&[
-                Way::Return { program: "namespace_created_returned", call: "unshare" },
-                Way::Return { program: "namespace_entered_returned", call: "setns" },
-            ]),
-            Way::All(&[
-                Way::Call { program: "namespace_created", call: "unshare" },
-                Way::Call { program: "namespace_entered", call: "setns" },
-            ]),
+        &on_return![
+            "namespace_created" "unshare",
+            "namespace_entered" "setns",
         ],
     ),
     hook(
         "userfaultfd",
         "page faults that a process handles by itself",
-        &[
-            Way::Return { program: "user_faults_returned", call: "userfaultfd" },
-            Way::Call { program: "user_faults", call: "userfaultfd" },
-        ],
+        &on_return!["user_faults" "userfaultfd"],
     ),
     hook(
         "release_agent",
