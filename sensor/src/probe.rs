@@ -13,6 +13,7 @@ use sensor_abi::{parse::headers::Way, seen::Signal};
 use thiserror::Error;
 
 use self::files::WatchedFiles;
+use self::fixed::Fixed;
 use self::interfaces::Interfaces;
 pub use self::maps::Maps;
 use self::pins::Pins;
@@ -26,6 +27,7 @@ mod attach;
 mod calls;
 mod check;
 mod files;
+mod fixed;
 mod inject;
 mod interfaces;
 mod maps;
@@ -296,6 +298,7 @@ pub struct Probes {
     settings: Settings,
     log: Option<ProgramLog>,
     links: check::Links,
+    fixed: Fixed,
     pins: Option<Pins>,
     /// Counts up, so that what is dear is done now and then.
     tended: u32,
@@ -327,6 +330,7 @@ impl Probes {
             settings: settings.clone(),
             log: None,
             links: check::Links::default(),
+            fixed: Fixed::default(),
             pins,
             tended: 0,
             syscalls: None,
@@ -345,6 +349,10 @@ impl Probes {
         }
         if settings.syscalls == SyscallMode::Continuous {
             probes.set_syscall_counting(true)?;
+        }
+        probes.links.remember();
+        for names in [&fixed::SELVES[..], &fixed::FILES, &fixed::CHAINS] {
+            probes.fixed.remember(&probes.programs, names);
         }
         Ok(probes)
     }
@@ -404,6 +412,8 @@ impl Probes {
         if on == self.syscalls.is_some() || on && !countable {
             return Ok(());
         }
+        // What somebody else did is told from what is done here.
+        self.look();
         let programs = [(table::SYSCALL, "sys_enter"), (table::SYSCALL_END, "sys_exit")];
         let switched = match self.syscalls.take() {
             None => self.attach_both(programs).map(Some),
@@ -413,6 +423,7 @@ impl Probes {
             hook: table::SYSCALL,
             why: attach::sentence(&error),
         })?;
+        self.links.remember();
         Ok(())
     }
 
@@ -442,7 +453,9 @@ impl Probes {
     /// Watches other files from now on. What the old and the new set both watch is watched all the
     /// time.
     pub fn watch_files(&mut self, files: &Watched) -> Result<(), ProbeError> {
-        self.files.watch(&mut self.programs, files)
+        let watched = self.files.watch(&mut self.programs, files);
+        self.fixed.remember(&self.programs, &fixed::FILES);
+        watched
     }
 
     /// Runs a packet through the program of its way, as if an interface had seen it; returns what
@@ -459,7 +472,9 @@ impl Probes {
 
     /// Sets the sensor's own processes, whose events are not reported.
     pub fn exclude(&mut self, processes: [u32; 2]) -> Result<(), ProbeError> {
-        maps::set_selves(&mut self.programs, processes)
+        let set = maps::set_selves(&mut self.programs, processes);
+        self.fixed.remember(&self.programs, &fixed::SELVES);
+        set
     }
 
     /// Takes settings while the programs run, as far as they can change then: the scope, the way of
@@ -486,8 +501,13 @@ impl Probes {
             log.flush();
         }
         self.follow_interfaces();
-        if let Err(error) = self.files.tend(&mut self.programs) {
-            tracing::warn!(%error, "watched files that were replaced are known by their path only");
+        match self.files.tend(&mut self.programs) {
+            Ok(false) => {}
+            Ok(true) => self.fixed.remember(&self.programs, &fixed::FILES),
+            Err(error) => {
+                let meaning = "watched files that were replaced are known by their path only";
+                tracing::warn!(%error, meaning);
+            }
         }
         self.tended = self.tended.wrapping_add(1);
         if self.tended.is_multiple_of(LOOK_EVERY) {
@@ -495,7 +515,8 @@ impl Probes {
         }
     }
 
-    /// Looks whether everything is still attached, and gives names to what is new.
+    /// Looks whether everything is still attached and every table as it was written, and gives
+    /// names to what is new.
     fn look(&mut self) {
         for interface in self.links.look() {
             self.links.taken_off += 1;
@@ -503,15 +524,24 @@ impl Probes {
             self.interfaces.renew(&mut self.programs, interface);
             self.report_interfaces();
         }
+        for map in self.fixed.restore(&self.programs) {
+            tracing::error!(map, "a map was changed by somebody else; it is put back");
+        }
         self.pins.iter_mut().for_each(Pins::keep_links);
     }
 
-    /// Tells in words of programs that somebody else took off; nothing when nobody did.
+    /// Tells in words what somebody else did to programs and maps; nothing when nobody did.
     pub fn tampering(&self) -> Option<String> {
-        let count = self.links.taken_off;
-        (count > 0).then(|| {
-            format!("packet programs were taken off by somebody else {count} times and put back")
-        })
+        let (taken_off, closed) = (self.links.taken_off, self.links.closed);
+        let (changes, map) = (self.fixed.changes, self.fixed.latest);
+        let told = [
+            (taken_off, format!("packet programs were taken off {taken_off} times and put back")),
+            (changes, format!("maps were changed {changes} times and put back, {map} at last")),
+            (closed, format!("{closed} other programs were taken off; restart the sensor")),
+        ];
+        let told: Vec<String> =
+            told.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+        (!told.is_empty()).then(|| format!("by somebody else: {}", told.join("; ")))
     }
 
     /// Takes the names of maps and links away, so that everything goes with this process.

@@ -17,6 +17,7 @@ pub mod privilege;
 pub mod processes;
 pub mod records;
 pub mod signals;
+pub mod tamper;
 pub mod uring;
 pub mod uses;
 pub mod verifier;
@@ -47,6 +48,7 @@ pub fn trials() -> Vec<Trial> {
         signals::trials(),
         processes::trials(),
         files::trials(),
+        tamper::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -135,7 +135,7 @@ impl Loader {
         hooks.push(self.worker_text());
         hooks.extend(self.settings_text());
         if let Some(why) = probes.tampering() {
-            hooks.push(["links".to_owned(), "looked at every 5 s".to_owned(), why]);
+            hooks.push(["links".to_owned(), "looked at every few seconds".to_owned(), why]);
         }
         let status = Status { hooks, cpu_ns: clock::cpu_ns(), memory_bytes: host::private_bytes() };
         serde_json::to_vec(&status).map(bytes).map_err(in_words)

@@ -57,18 +57,19 @@ impl WatchedFiles {
         Ok(())
     }
 
-    /// Looks up files that were replaced, now and then.
-    pub(super) fn tend(&mut self, programs: &mut Ebpf) -> Result<(), ProbeError> {
+    /// Looks up files that were replaced, now and then; says whether the tables have changed.
+    pub(super) fn tend(&mut self, programs: &mut Ebpf) -> Result<bool, ProbeError> {
         if self.refreshed.elapsed() < REFRESH {
-            return Ok(());
+            return Ok(false);
         }
         self.refreshed = Instant::now();
         let tables = self.watched.tables();
-        if tables != self.tables {
+        let changed = tables != self.tables;
+        if changed {
             replace(programs, &self.tables, &tables)?;
             self.tables = tables;
         }
-        Ok(())
+        Ok(changed)
     }
 }
 

@@ -44,7 +44,7 @@ impl Maps {
 /// The map whose number stands for all.
 const SEEN: &str = "SEEN";
 /// The section of the object that holds the sensor's own process ids.
-const SELVES: &str = ".data.selves";
+pub(super) const SELVES: &str = ".data.selves";
 
 /// Sets the processes whose events the programs leave out.
 pub(super) fn set_selves(programs: &mut Ebpf, processes: [u32; 2]) -> Result<(), ProbeError> {

@@ -1,0 +1,172 @@
+//! Notices maps that somebody else has changed, and puts them back: what only this process writes
+//! is compared with what it was after the last writing.
+//!
+//! Tables that the programs write, such as counters, cannot be checked like this.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+};
+
+use aya::{Ebpf, maps::Map};
+use nix::libc;
+
+use super::{check, memory};
+
+/// What the programs leave out.
+pub(super) const SELVES: [&str; 1] = [super::maps::SELVES];
+/// Which files are watched.
+pub(super) const FILES: [&str; 5] =
+    ["FILE_FILTER", "FILE_NAMES", "FILE_INODES", "FILE_PREFIXES", "FILE_CALLS"];
+/// Which programs go on where others end.
+pub(super) const CHAINS: [&str; 3] = ["CALLS", "PAYLOAD_XDP", "PAYLOAD_TC"];
+
+/// Commands of bpf(2).
+const LOOKUP: libc::c_int = 1;
+const UPDATE: libc::c_int = 2;
+const DELETE: libc::c_int = 3;
+const NEXT_KEY: libc::c_int = 4;
+
+/// The part of `bpf_attr` that these commands use.
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttributes {
+    map: u32,
+    reserved: u32,
+    key: u64,
+    /// Of the value, or of the next key.
+    other: u64,
+    flags: u64,
+}
+
+type Content = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What the maps should hold.
+#[derive(Debug, Default)]
+pub(super) struct Fixed {
+    known: BTreeMap<&'static str, Content>,
+    /// Changes by others since load, and the map of the latest.
+    pub(super) changes: u64,
+    pub(super) latest: &'static str,
+}
+
+impl Fixed {
+    /// Takes what these maps hold now as what they should hold, after this process wrote them.
+    pub(super) fn remember(&mut self, programs: &Ebpf, names: &[&'static str]) {
+        for name in names {
+            if let Some(content) = open(programs, name).and_then(|map| map.content().ok()) {
+                self.known.insert(name, content);
+            }
+        }
+    }
+
+    /// Puts back what somebody else has changed since; returns the maps' names.
+    pub(super) fn restore(&mut self, programs: &Ebpf) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        for (name, known) in &self.known {
+            let Some(map) = open(programs, name) else { continue };
+            // What cannot be read now is looked at again next time.
+            let Ok(content) = map.content() else { continue };
+            if content == *known {
+                continue;
+            }
+            changed.push(*name);
+            if let Err(error) = map.put_back(known, &content) {
+                tracing::error!(map = name, %error, "a map cannot be put back");
+            }
+        }
+        self.changes += changed.len() as u64;
+        self.latest = changed.last().copied().unwrap_or(self.latest);
+        changed
+    }
+}
+
+/// A map of raw bytes.
+struct Raw {
+    descriptor: RawFd,
+    key_size: usize,
+    value_size: usize,
+    entries_max: usize,
+    holds_programs: bool,
+}
+
+fn open(programs: &Ebpf, name: &str) -> Option<Raw> {
+    let map = programs.map(name)?;
+    let (data, holds_programs) = match map {
+        Map::ProgramArray(data) => (data, true),
+        other => (memory::data(other)?, false),
+    };
+    let descriptor = data.fd().as_fd().as_raw_fd();
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+    let size = |name| check::field(&text, name).map(|size| size as usize);
+    let (key_size, value_size) = (size("key_size")?, size("value_size")?);
+    Some(Raw {
+        descriptor,
+        key_size,
+        value_size,
+        entries_max: size("max_entries")?,
+        holds_programs,
+    })
+}
+
+impl Raw {
+    fn content(&self) -> io::Result<Content> {
+        let mut content = Content::new();
+        let mut key: Option<Vec<u8>> = None;
+        // A map that others write meanwhile could lead round in circles.
+        for _ in 0..self.entries_max {
+            let mut next = vec![0; self.key_size];
+            if !found(self.call(NEXT_KEY, key.as_deref(), &mut next))? {
+                break;
+            }
+            let mut value = vec![0; self.value_size];
+            if found(self.call(LOOKUP, Some(&next), &mut value))? {
+                content.insert(next.clone(), value);
+            }
+            key = Some(next);
+        }
+        Ok(content)
+    }
+
+    fn put_back(&self, known: &Content, now: &Content) -> io::Result<()> {
+        for (key, value) in known.iter().filter(|(key, value)| now.get(*key) != Some(*value)) {
+            let mut value = value.clone();
+            if self.holds_programs {
+                // A place is read as a program's number and written as its descriptor.
+                let id = value.as_slice().try_into().map_or(0, u32::from_ne_bytes);
+                let gone = || io::Error::other(format!("program {id} is gone"));
+                let program = *check::programs().get(&id).ok_or_else(gone)?;
+                value = program.to_ne_bytes().to_vec();
+            }
+            self.call(UPDATE, Some(key), &mut value)?;
+        }
+        for key in now.keys().filter(|key| !known.contains_key(*key)) {
+            found(self.call(DELETE, Some(key), &mut []))?;
+        }
+        Ok(())
+    }
+
+    fn call(&self, command: libc::c_int, key: Option<&[u8]>, other: &mut [u8]) -> io::Result<()> {
+        let mut attributes = ElementAttributes {
+            map: self.descriptor.cast_unsigned(),
+            key: key.map_or(0, |key| key.as_ptr().expose_provenance() as u64),
+            other: other.as_mut_ptr().expose_provenance() as u64,
+            ..ElementAttributes::default()
+        };
+        let size = size_of::<ElementAttributes>();
+        // SAFETY: the attributes are what the commands take; key and value have the map's sizes and
+        // live through the call.
+        let answer = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attributes, size) };
+        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Returns whether there is such an entry.
+fn found(answer: io::Result<()>) -> io::Result<bool> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
