@@ -21,7 +21,7 @@ use crate::outbox::Outbox;
 use crate::privileged::protocol;
 use crate::privileged::remote::Remote;
 use crate::sandbox::{Held, calls};
-use crate::spool::Spool;
+use crate::spool::{Spool, SpoolStats};
 use crate::tuning::Tuning;
 use crate::uplink::Uplink;
 
@@ -188,6 +188,7 @@ impl Pipeline<'_> {
         let now = ClockPair::now();
         let mut status = self.collector.status();
         status.hooks.push(sandbox_text(self.held));
+        status.hooks.extend(spool_text(&self.outbox.stats()));
         let ledger = &mut self.outbox.ledger.borrow_mut();
         let coverage = self.collector.health.coverage(now, status, ledger);
         let full = self.batcher.add_coverage(&coverage, now);
@@ -225,6 +226,23 @@ fn sandbox_text(held: &Held) -> HookText {
         reasons.push(format!("{denied} system calls refused, the latest is number {latest}"));
     }
     ["sandbox".to_owned(), held.sentence(), reasons.join("; ")]
+}
+
+/// Tells in coverage of a disk that fails; nothing while it never did.
+fn spool_text(stats: &SpoolStats) -> Option<HookText> {
+    let reason = match (stats.disk_errors, stats.memory_bytes) {
+        (0, _) => return None,
+        (errors, 0) => {
+            return Some(
+                ["spool", "on disk", &format!("its disk failed {errors} times")].map(str::to_owned),
+            );
+        }
+        (errors, waiting) => format!(
+            "its disk failed {errors} times, {waiting} bytes wait in memory; lost: what waits there \
+             if the sensor ends"
+        ),
+    };
+    Some(["spool".to_owned(), String::new(), reason])
 }
 
 fn log_hooks(hooks: &[HookText]) {

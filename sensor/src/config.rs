@@ -12,11 +12,12 @@ use crate::join::{JoinToken, JoinTokenError};
 use crate::ledger::Signal;
 use crate::login::follow::{self, Source};
 use crate::probe::{
-    SWITCHABLE, Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode,
+    Rings, SWITCHABLE, Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode,
 };
 use crate::spool;
 
 mod policy;
+mod rings;
 mod unknown;
 
 /// Where the configuration is looked for when no file is named.
@@ -80,6 +81,8 @@ pub struct Config {
     pub inventory: bool,
     /// Which files and unix sockets are watched.
     pub files: Watched,
+    /// How large the rings of records are.
+    pub rings: Rings,
     /// Most bytes that wait on disk.
     pub spool_max_bytes: u64,
     /// Least important level that is logged.
@@ -180,6 +183,8 @@ struct File {
     inventory: InventorySection,
     #[serde(default)]
     files: Files,
+    #[serde(default)]
+    rings: rings::RingsSection,
     #[serde(default)]
     spool: SpoolSection,
     #[serde(default)]
@@ -343,6 +348,7 @@ impl Config {
             login_files: file.logins.files,
             inventory: file.inventory.enabled.unwrap_or(true),
             files: watched(&file.files, path)?,
+            rings: ring_sizes(&file.rings, path)?,
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
             log_level: file.log.level,
             log_format: file.log.format,
@@ -419,6 +425,7 @@ impl Config {
             avoid: self.avoid.clone(),
             variables: self.variables.clone(),
             files: self.files.clone(),
+            rings: self.rings,
             pins: None,
             dns_ports: Vec::new(),
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
@@ -441,6 +448,15 @@ fn switched_off(names: &[String], path: &Path) -> Result<Vec<Signal>, ConfigErro
         })
     };
     names.iter().map(signal).collect()
+}
+
+fn ring_sizes(section: &rings::RingsSection, path: &Path) -> Result<Rings, ConfigError> {
+    section.rings().map_err(|(key, kib)| ConfigError::Value {
+        source_name: path.display().to_string(),
+        key,
+        value: kib.to_string(),
+        advice: rings::ADVICE.to_owned(),
+    })
 }
 
 fn watched(files: &Files, path: &Path) -> Result<Watched, ConfigError> {
@@ -501,7 +517,7 @@ mod tests {
             [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\ntunnels=true\n\
             avoid=['lsm','raw_tracepoint']\noff=['dns','file']\n\
             [logins]\nsource='file'\nfiles=['/l']\n[inventory]\nenabled=false\n\
-            [spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
+            [rings]\nsecurity_kib=4096\n[spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
         let config = parse(text).unwrap();
         assert_eq!(config.hostname.as_deref(), Some("web-1"));
         assert_eq!(config.scope.netns.as_deref(), Some(Path::new("/n")));
@@ -509,6 +525,7 @@ mod tests {
         assert_eq!((config.tick_ms, config.spool_max_bytes), (500, 9_000_000));
         assert_eq!((config.logins, config.inventory), (Source::File, false));
         assert_eq!(config.login_files, [PathBuf::from("/l")]);
+        assert_eq!(config.rings, Rings { security: Some(4 << 20), ..Rings::default() });
         assert!(config.tunnels);
         assert_eq!(config.avoid, [WayKind::Lsm, WayKind::RawTracepoint]);
     }

@@ -236,9 +236,11 @@ impl Loader {
         let fixed = new.state_dir != old.state_dir
             || (&new.scope.cgroup, &new.scope.netns) != (&old.scope.cgroup, &old.scope.netns)
             || (&new.user, &new.avoid) != (&old.user, &old.avoid)
-            || (new.xdp, new.tunnels) != (old.xdp, old.tunnels);
+            || (new.xdp, new.tunnels) != (old.xdp, old.tunnels)
+            || new.rings != old.rings;
         if fixed {
-            let why = "state_dir, user, scope, xdp, tunnels and avoid change with a restart only";
+            let why =
+                "state_dir, user, scope, rings, xdp, tunnels and avoid change with a restart only";
             tracing::error!(why, "the new settings are refused; the old ones go on");
             self.told.refused = Some(why.to_owned());
             return;

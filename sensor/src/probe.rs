@@ -17,6 +17,7 @@ use self::fixed::Fixed;
 use self::interfaces::Interfaces;
 pub use self::maps::Maps;
 use self::pins::Pins;
+pub use self::rings::Rings;
 use crate::file::Watched;
 use crate::{
     drain::{Drain, ProgramLog},
@@ -36,6 +37,7 @@ mod object;
 mod offsets;
 mod payload;
 mod pins;
+mod rings;
 mod switch;
 mod table;
 mod tracefs;
@@ -117,6 +119,8 @@ pub struct Settings {
     pub files: Watched,
     /// Ports on which DNS is spoken, at most four; empty means 53.
     pub dns_ports: Vec<u16>,
+    /// How large the rings of records are.
+    pub rings: Rings,
     /// Folder of the BPF file system in which maps and links get names, so that they outlive this
     /// process; none lets everything go with it.
     pub pins: Option<PathBuf>,
@@ -146,6 +150,7 @@ impl Default for Settings {
             files: Watched::default(),
             dns_ports: Vec::new(),
             variables: VARIABLES.map(str::to_owned).to_vec(),
+            rings: Rings::default(),
             pins: None,
             kernel_log: false,
         }

@@ -68,6 +68,8 @@ pub type Loss = (&'static str, Events);
 pub struct SpoolStats {
     /// Bytes waiting, on disk and in memory.
     pub bytes: u64,
+    /// Bytes of these that only memory has.
+    pub memory_bytes: u64,
     /// Failures of the disk.
     pub disk_errors: u64,
     /// Bytes cut off the files of an earlier start because they were not whole.
@@ -251,8 +253,13 @@ impl Spool {
 
     /// Returns how full the spool is.
     pub fn stats(&self) -> SpoolStats {
-        let bytes = self.lanes.iter().flatten().map(Piece::bytes).sum();
-        SpoolStats { bytes, disk_errors: self.disk_errors, torn_bytes: self.torn_bytes }
+        let pieces = || self.lanes.iter().flatten();
+        SpoolStats {
+            bytes: pieces().map(Piece::bytes).sum(),
+            memory_bytes: pieces().filter(|p| p.is_in_memory()).map(Piece::bytes).sum(),
+            disk_errors: self.disk_errors,
+            torn_bytes: self.torn_bytes,
+        }
     }
 
     fn append(&mut self, lane: Lane, seq: u64, events: &Events, frame: &[u8]) -> io::Result<()> {
@@ -296,10 +303,9 @@ impl Spool {
     fn make_room(&mut self, size: u64) -> Vec<Loss> {
         let mut losses = Vec::new();
         loop {
-            let pieces = || self.lanes.iter().flatten();
-            let memory: u64 = pieces().filter(|p| p.is_in_memory()).map(Piece::bytes).sum();
-            let full = pieces().map(Piece::bytes).sum::<u64>() + size > self.bytes_max;
-            let memory_full = memory + size > MEMORY_MAX;
+            let SpoolStats { bytes, memory_bytes, .. } = self.stats();
+            let full = bytes + size > self.bytes_max;
+            let memory_full = memory_bytes + size > MEMORY_MAX;
             if !full && !memory_full {
                 return losses;
             }

@@ -15,6 +15,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("logins", &["source", "files"]),
     ("inventory", &["enabled"]),
     ("files", &["write", "read", "sockets"]),
+    ("rings", &["security_kib", "process_kib", "file_kib", "payload_kib"]),
     ("spool", &["max_bytes"]),
     ("guard", &["user", "pin"]),
     ("log", &["level", "format"]),

@@ -68,9 +68,11 @@ pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Eb
         .map_max_entries("PREFIXES_EVEN", config.flows.prefixes_max)
         .map_max_entries("PREFIXES_ODD", config.flows.prefixes_max)
         .map_max_entries("DNS_EVEN", dns)
-        .map_max_entries("DNS_ODD", dns)
-        .load(BYTES)
-        .map_err(|error| ProbeError::Load(sentence(&error)))
+        .map_max_entries("DNS_ODD", dns);
+    for (ring, bytes) in settings.rings.sizes() {
+        loader.map_max_entries(ring, bytes);
+    }
+    loader.load(BYTES).map_err(|error| ProbeError::Load(sentence(&error)))
 }
 
 /// Names the object together with everything that decides what its maps hold.
@@ -79,6 +81,9 @@ pub(super) fn version(settings: &Settings) -> Result<String, ProbeError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(BYTES).update(config.as_bytes());
     hasher.update(&flows(nr_cpus().unwrap_or(1)).to_le_bytes());
+    for (ring, bytes) in settings.rings.sizes() {
+        hasher.update(ring.as_bytes()).update(&bytes.to_le_bytes());
+    }
     Ok(hasher.finalize().to_hex()[..VERSION_DIGITS].to_owned())
 }
 

@@ -150,6 +150,7 @@ fn memory_stands_in_for_a_broken_disk_within_its_limit() {
         assert!(spool.stats().bytes <= MEMORY_MAX);
     }
     assert!(lost.total() > 0 && spool.stats().disk_errors > 0);
+    assert_eq!(spool.stats().memory_bytes, spool.stats().bytes);
     assert_eq!(send_all(&mut spool, Lane::Bulk).len(), 30);
     let all = Position { epoch: 5, lane: Lane::Bulk, seq: 30 };
     assert_eq!(spool.acknowledge(all).total() + lost.total(), 30);

@@ -41,6 +41,7 @@ macro_rules! ip6 {
 pub mod cost;
 pub mod full;
 pub mod links;
+pub mod million;
 pub mod probes;
 
 /// Much more than what lies between a packet and the reading of its flow.
@@ -237,7 +238,8 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 pub fn trials() -> Vec<Trial> {
-    let more = [full::trials(), probes::trials(), links::trials(), cost::trials()];
+    let more =
+        [full::trials(), million::trials(), probes::trials(), links::trials(), cost::trials()];
     own_trials().into_iter().chain(more.into_iter().flatten()).collect()
 }
 

@@ -12,6 +12,7 @@ use super::watch::{Event, Exec, Watch, only};
 
 mod fields;
 mod hidden;
+mod pressure;
 mod storms;
 mod told;
 
@@ -20,7 +21,8 @@ const TRUE: &str = "/bin/true";
 const SHELL: &str = "/bin/sh";
 
 pub fn trials() -> Vec<Trial> {
-    let modules = [fields::trials(), hidden::trials(), storms::trials(), told::trials()];
+    let modules =
+        [fields::trials(), hidden::trials(), pressure::trials(), storms::trials(), told::trials()];
     modules.into_iter().flatten().collect()
 }
 

@@ -48,18 +48,18 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn scoped(group: &Group) -> Settings {
+pub(super) fn scoped(group: &Group) -> Settings {
     Settings { scope: Scope { cgroup: Some(group.path().to_owned()), netns: None }, ..settings() }
 }
 
 /// Events of a signal that were seen, and those lost by reason.
-fn account(watch: &mut Watch, signal: Signal) -> (u64, [u64; Loss::COUNT]) {
+pub(super) fn account(watch: &mut Watch, signal: Signal) -> (u64, [u64; Loss::COUNT]) {
     let lost = watch.drain.lost();
     (watch.drain.seen()[signal as usize], Loss::ALL.map(|loss| lost[loss.slot(signal)]))
 }
 
 /// Reads everything; returns executions, forks and exits, in all and by cgroup.
-fn delivered(watch: &mut Watch) -> Result<Vec<(Signal, u64)>> {
+pub(super) fn delivered(watch: &mut Watch) -> Result<Vec<(Signal, u64)>> {
     let events = watch.until("records", |_| true)?;
     let signal = |event: &Event| match event {
         Event::Exec(exec) => Some((Signal::Exec, exec.header.cgroup_id)),
@@ -70,7 +70,7 @@ fn delivered(watch: &mut Watch) -> Result<Vec<(Signal, u64)>> {
     Ok(events.iter().filter_map(signal).collect())
 }
 
-fn count(delivered: &[(Signal, u64)], signal: Signal) -> u64 {
+pub(super) fn count(delivered: &[(Signal, u64)], signal: Signal) -> u64 {
     delivered.iter().filter(|(of, _)| *of == signal).count() as u64
 }
 
@@ -125,7 +125,11 @@ fn paused() -> Result<Completion> {
 }
 
 /// Joins a cgroup and executes a program so many times, or for so long.
-fn run_many(joins: &std::path::Path, (executions, limit): (u64, Duration), done: &Shared) -> i32 {
+pub(super) fn run_many(
+    joins: &std::path::Path,
+    (executions, limit): (u64, Duration),
+    done: &Shared,
+) -> i32 {
     if fs::write(joins, "0").is_err() {
         return 1;
     }
@@ -144,10 +148,10 @@ fn run_many(joins: &std::path::Path, (executions, limit): (u64, Duration), done:
 }
 
 /// A number that a child counts and its parent reads.
-struct Shared(*const AtomicU64);
+pub(super) struct Shared(*const AtomicU64);
 
 impl Shared {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let mapping = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         // SAFETY: new memory of one page, which the kernel fills with zeros and nobody frees.
@@ -156,12 +160,12 @@ impl Shared {
         Ok(Self(page.cast()))
     }
 
-    fn count(&self) {
+    pub(super) fn count(&self) {
         // SAFETY: aligned memory that is never freed.
         unsafe { &*self.0 }.fetch_add(1, Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub(super) fn read(&self) -> u64 {
         // SAFETY: as above.
         unsafe { &*self.0 }.load(Relaxed)
     }
@@ -229,7 +233,7 @@ fn bomb() -> Result<Completion> {
 
 /// Joins a cgroup, then makes processes that end at once, one after the other. They share this
 /// one's memory, so that making one is as cheap as for a small program.
-fn fork_many(joins: &std::path::Path, forks: u64, pause_ns: i64, done: &Shared) -> i32 {
+pub(super) fn fork_many(joins: &std::path::Path, forks: u64, pause_ns: i64, done: &Shared) -> i32 {
     const STACK: usize = 64 * 1024;
     extern "C" fn end(_argument: *mut libc::c_void) -> libc::c_int {
         0
