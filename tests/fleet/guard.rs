@@ -1,6 +1,7 @@
 //! The sensor guards itself: the worker has no privilege, what ends or stops it is noticed and
 //! mended, nothing of that happens without a line in the ledger.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,16 +14,16 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tests::fleet::Hosts;
 use tests::fleet::brain::{Brain, Settings};
-use tests::fleet::process::Running;
+use tests::fleet::process::{Place, Running};
 use tests::fleet::sensor::Sensor;
 use tests::interrupt;
 
 /// The host that is watched.
-const HOST: &str = "web-1";
+pub(crate) const HOST: &str = "web-1";
 /// Time for a sensor to report, with a coverage record every ten seconds.
-const REPORT_LIMIT: Duration = Duration::from_secs(45);
+pub(crate) const REPORT_LIMIT: Duration = Duration::from_secs(45);
 /// Time for the loader to start another worker.
-const RESTART_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const RESTART_LIMIT: Duration = Duration::from_secs(10);
 /// Executions of a storm.
 const EXECUTIONS: u64 = 3_000;
 /// What the loader may keep: DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_PTRACE,
@@ -33,21 +34,41 @@ const LOADER_MAY: u64 =
 const EXPOSURE_MAX: f64 = 2.0;
 
 /// A brain and one sensor that it knows.
-struct Guarded {
+pub(crate) struct Guarded {
     // Dropped in this order: the programs end before their hosts go.
-    sensor: Sensor,
-    brain: Brain,
-    folder: PathBuf,
-    hosts: Hosts,
+    pub(crate) sensor: Sensor,
+    pub(crate) brain: Brain,
+    pub(crate) folder: PathBuf,
+    pub(crate) hosts: Hosts,
 }
 
 impl Guarded {
-    fn start(label: &str) -> Result<Self> {
+    pub(crate) fn start(label: &str) -> Result<Self> {
         Self::start_with(label, |_| String::new())
     }
 
     /// Starts with more lines of configuration, which may depend on the sensor's folder.
-    fn start_with(label: &str, more: impl Fn(&Path) -> String) -> Result<Self> {
+    pub(crate) fn start_with(label: &str, more: impl FnOnce(&Path) -> String) -> Result<Self> {
+        Self::start_by(label, |folder, control, place, brain| {
+            let more = more(folder);
+            Sensor::start_with(folder, control, HOST, place, brain, &more)
+        })
+    }
+
+    /// Starts with variables in the sensor's environment.
+    pub(crate) fn start_with_variables(
+        label: &str,
+        variables: Vec<(&str, OsString)>,
+    ) -> Result<Self> {
+        Self::start_by(label, |folder, control, place, brain| {
+            Sensor::start_with_variables(folder, control, HOST, place, brain, &variables)
+        })
+    }
+
+    fn start_by(
+        label: &str,
+        start: impl FnOnce(&Path, &Place, &Place, &Brain) -> Result<Sensor>,
+    ) -> Result<Self> {
         let hosts = Hosts::new(label)?;
         let brain = Brain::start(Settings {
             folder: hosts.subfolder("brain")?,
@@ -57,24 +78,23 @@ impl Guarded {
         })?;
         let folder = hosts.subfolder(HOST)?;
         let (control, place) = (hosts.control(), hosts.place(HOST));
-        let more = more(&folder);
-        let sensor = Sensor::start_with(&folder, &control, HOST, &place, &brain, &more)?;
+        let sensor = start(&folder, &control, &place, &brain)?;
         let guarded = Self { sensor, brain, folder, hosts };
         guarded.hook("canary", |hook| !attached(hook).is_empty())?;
         Ok(guarded)
     }
 
-    fn worker(&self) -> Result<Pid> {
+    pub(crate) fn worker(&self) -> Result<Pid> {
         interrupt::eventually("a worker", RESTART_LIMIT, || Ok(child_of(self.sensor.pid())))
     }
 
-    fn coverage(&self) -> Result<Option<Value>> {
+    pub(crate) fn coverage(&self) -> Result<Option<Value>> {
         let hosts = self.brain.hosts()?;
         Ok(hosts.first().map(|host| host["coverage"].clone()).filter(|c| !c.is_null()))
     }
 
     /// Waits until coverage has a hook as it should be.
-    fn hook(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(crate) fn hook(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         interrupt::eventually(&format!("the hook {name}"), REPORT_LIMIT, || {
             let Some(coverage) = self.coverage()? else { return Ok(None) };
             let hooks = coverage["hooks"].as_array().cloned().unwrap_or_default();
@@ -83,7 +103,7 @@ impl Guarded {
     }
 
     /// Runs a storm of executions on the host, and does something in the middle of it.
-    fn storm(&self, executions: u64, middle: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn storm(&self, executions: u64, middle: impl FnOnce() -> Result<()>) -> Result<()> {
         let script = format!("i=0; while [ $i -lt {executions} ]; do /bin/true; i=$((i+1)); done");
         let mut command = self.hosts.place(HOST).command("/bin/sh")?;
         command.args(["-c", &script]).stdin(Stdio::null());
@@ -96,7 +116,7 @@ impl Guarded {
     }
 
     /// Waits until the ledger of a signal is closed: at least so much seen, and nothing missing.
-    fn ledger(&self, signal: &str, at_least: u64) -> Result<Value> {
+    pub(crate) fn ledger(&self, signal: &str, at_least: u64) -> Result<Value> {
         let mut latest = Value::Null;
         let closed =
             interrupt::eventually(&format!("{signal} accounted for"), REPORT_LIMIT, || {
@@ -222,7 +242,7 @@ pub fn settings_in_a_storm() -> Result<()> {
 }
 
 /// A mount that ends with this value.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
@@ -311,7 +331,7 @@ fn child_of(parent: u32) -> Option<Pid> {
     children.find(is_worker).map(Pid::from_raw)
 }
 
-fn status_field(pid: u32, field: &str) -> Result<String> {
+pub(crate) fn status_field(pid: u32, field: &str) -> Result<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     match value {
@@ -327,23 +347,23 @@ fn landlock_is_there() -> bool {
     unsafe { nix::libc::syscall(CREATE_RULESET, 0, 0, VERSION) > 0 }
 }
 
-fn kib(text: &str) -> u64 {
+pub(crate) fn kib(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-fn attached(hook: &Value) -> &str {
+pub(crate) fn attached(hook: &Value) -> &str {
     hook["attached"].as_str().unwrap_or_default()
 }
 
-fn reason(hook: &Value) -> &str {
+pub(crate) fn reason(hook: &Value) -> &str {
     hook["reason"].as_str().unwrap_or_default()
 }
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
-fn lost(line: &Value) -> u64 {
+pub(crate) fn lost(line: &Value) -> u64 {
     let reasons = line["lost"].as_array().cloned().unwrap_or_default();
     reasons.iter().map(|reason| number(&reason["count"])).sum()
 }

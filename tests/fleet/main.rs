@@ -5,6 +5,7 @@
 mod clean;
 mod guard;
 mod hosts;
+mod limits;
 mod refusal;
 mod restart;
 mod story;
@@ -36,6 +37,12 @@ fn main() -> ExitCode {
             guard::with_programs(guard::stopped_and_told_to_end)
         }),
         trial("guard::settings_in_a_storm", || guard::with_programs(guard::settings_in_a_storm)),
+        trial("limits::little_memory", limits::little_memory),
+        trial("limits::little_processor_time", limits::little_time),
+        trial("limits::the_disk_fails", limits::disk_fails),
+        trial("limits::the_brain_is_away", limits::brain_away),
+        trial("limits::the_clock_is_set", limits::clock::clock_is_set),
+        trial("limits::soak", limits::soak),
         trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
         trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),
     ];

@@ -1,5 +1,6 @@
 //! The sensor's own program, scoped to one host of the fleet.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -43,12 +44,26 @@ impl Sensor {
             .with_context(|| format!("failed to write {}", config.display()))?;
         let role = host.split('-').next().unwrap_or(host);
         // A token is a secret: an argument would show it to every user of the machine.
-        launch(folder, control, host, Some(brain.token(role)?))
+        launch(folder, control, host, Some(brain.token(role)?), &[])
+    }
+
+    /// Starts it with variables in its environment.
+    pub fn start_with_variables(
+        folder: &Path,
+        control: &Place,
+        host: &str,
+        place: &Place,
+        brain: &Brain,
+        variables: &[(&str, OsString)],
+    ) -> Result<Self> {
+        fs::write(folder.join("sensor.toml"), configuration(folder, host, place, brain))?;
+        let role = host.split('-').next().unwrap_or(host);
+        launch(folder, control, host, Some(brain.token(role)?), variables)
     }
 
     /// Starts it again, enrolled as it is.
     pub fn again(folder: &Path, control: &Place, host: &str) -> Result<Self> {
-        launch(folder, control, host, None)
+        launch(folder, control, host, None, &[])
     }
 
     /// Fails with the end of the log when the sensor has ended by itself.
@@ -83,7 +98,13 @@ impl Drop for Sensor {
     }
 }
 
-fn launch(folder: &Path, control: &Place, host: &str, token: Option<String>) -> Result<Sensor> {
+fn launch(
+    folder: &Path,
+    control: &Place,
+    host: &str,
+    token: Option<String>,
+    variables: &[(&str, OsString)],
+) -> Result<Sensor> {
     let log = folder.join("sensor.log");
     let output = File::options().append(true).create(true).open(&log);
     let mut command = control.command(binaries::find(binaries::SENSOR)?)?;
@@ -91,6 +112,7 @@ fn launch(folder: &Path, control: &Place, host: &str, token: Option<String>) -> 
         .arg("--config")
         .arg(folder.join("sensor.toml"))
         .arg("run")
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .envs(token.map(|token| ("SAKURAMORI_JOIN", token)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

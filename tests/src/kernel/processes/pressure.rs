@@ -35,9 +35,9 @@ use crate::{
 };
 
 /// Sizes of the ring, from the smallest that can be set; the last one holds everything.
-const SIZES_KIB: [u32; 5] = [64, 256, 1_024, 2_048, 8_192];
+const SIZES_KIB: [u32; 4] = [64, 256, 1_024, 4_096];
 /// Executions for each size, unless the environment names others.
-const SWEEP: u64 = 1_000;
+const SWEEP: u64 = 500;
 /// Seconds of the flood, likewise.
 const FLOOD_SECONDS: u64 = 3;
 /// What matters while a flood goes on.
