@@ -16,7 +16,7 @@ use tests::fleet::Hosts;
 use tests::fleet::brain::{Brain, Settings};
 use tests::fleet::process::{Place, Running};
 use tests::fleet::sensor::Sensor;
-use tests::interrupt;
+use tests::{figure, interrupt};
 
 /// The host that is watched.
 pub(crate) const HOST: &str = "web-1";
@@ -158,11 +158,14 @@ pub fn worker_has_no_privilege() -> Result<()> {
     ensure!(held.contains("landlock fully") || !landlock_is_there(), "held: {held}");
     ensure!(sandbox["reason"].is_null(), "something is refused or missing: {sandbox}");
     let memory = |pid| -> Result<u64> { Ok(kib(&of(pid, "VmRSS")?)) };
-    println!(
-        "worker: CapEff 0, uid {}, {held}; loader: CapEff {loader}, resident {} KiB + {} KiB",
-        uid.split_whitespace().next().unwrap_or_default(),
-        memory(pid)?,
-        memory(guarded.sensor.pid())?
+    figure::tell(
+        "O-01",
+        format_args!(
+            "worker: CapEff 0, uid {}, {held}; loader: CapEff {loader}, resident {} KiB + {} KiB",
+            uid.split_whitespace().next().unwrap_or_default(),
+            memory(pid)?,
+            memory(guarded.sensor.pid())?
+        ),
     );
     Ok(())
 }
@@ -189,13 +192,16 @@ pub fn killed_in_a_storm() -> Result<()> {
         ensure!(name.starts_with("worker_ended"), "lost for another reason: {exec}");
     }
     let told = guarded.hook("worker", |hook| reason(hook).contains("killed by SIGKILL"))?;
-    println!(
-        "killed: another worker after {} ms; of {} executions 0 were missed by the kernel's \
+    figure::tell(
+        "X-01",
+        format_args!(
+            "killed: another worker after {} ms; of {} executions 0 were missed by the kernel's \
          counters, {} went with the worker; told: {}",
-        away.as_millis(),
-        exec["seen"],
-        lost(&exec),
-        reason(&told)
+            away.as_millis(),
+            exec["seen"],
+            lost(&exec),
+            reason(&told)
+        ),
     );
     Ok(())
 }
@@ -217,7 +223,11 @@ pub fn stopped_and_told_to_end() -> Result<()> {
     })?;
     let told = guarded.hook("worker", |hook| reason(hook).contains("started again 1 times"))?;
     ensure!(reason(&told).contains("stopped 1 times"), "told: {told}");
-    println!("stopped: went on after {} ms; told: {}", went_on.as_millis(), reason(&told));
+    let went_on = went_on.as_millis();
+    figure::tell(
+        "X-01",
+        format_args!("stopped: went on after {went_on} ms; told: {}", reason(&told)),
+    );
     Ok(())
 }
 
@@ -278,12 +288,15 @@ pub fn loader_killed_in_a_storm() -> Result<()> {
     let taken_over =
         log.lines().find(|line| line.contains("were taken over") && line.contains("gap"));
     let taken_over = taken_over.context("the log does not tell of maps that were taken over")?;
-    println!(
-        "loader killed: away for {} ms; {} of {EXECUTIONS} executions seen, {} lost with the \
+    figure::tell(
+        "S-16",
+        format_args!(
+            "loader killed: away for {} ms; {} of {EXECUTIONS} executions seen, {} lost with the \
          worker; {taken_over}",
-        away.as_millis(),
-        exec["seen"],
-        lost(&exec)
+            away.as_millis(),
+            exec["seen"],
+            lost(&exec)
+        ),
     );
     Ok(())
 }
@@ -309,7 +322,7 @@ pub fn unit_is_strict() -> Result<libtest_mimic::Completion> {
     let serious = complaints.lines().filter(|line| !line.contains("is not executable"));
     let serious: Vec<&str> = serious.filter(|line| line.contains("sakuramori-sensor")).collect();
     ensure!(serious.is_empty(), "systemd complains: {serious:?}");
-    println!("unit: exposure {exposure} of at most {EXPOSURE_MAX}");
+    figure::tell("O-02", format_args!("unit: exposure {exposure} of at most {EXPOSURE_MAX}"));
     Ok(libtest_mimic::Completion::Completed)
 }
 

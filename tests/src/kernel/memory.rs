@@ -22,7 +22,7 @@ use super::{
     traffic::Ip,
     watch::{Event, Watch},
 };
-use crate::skip::trial;
+use crate::{figure, skip::trial};
 
 /// What the trials write into their victims; forked children have it at the same address.
 static VICTIM: AtomicU64 = AtomicU64::new(0);
@@ -139,6 +139,7 @@ fn traced(watch: &mut Watch) -> Result<()> {
         });
         start.is_some() && by(events, tracer).contains(&action::SET_REGISTERS)
     })?;
+    figure::tell("E-08", "ptrace with registers set: told");
     for event in &events {
         let Event::Memory(memory) = event else { continue };
         if memory.header.tgid != tracer {
@@ -239,6 +240,7 @@ fn by_32_bit(watch: &mut Watch) -> Result<()> {
     }
     let record = memory(watch, traced, action::TRACE_ME)?;
     ensure!(record.flags & flag::COMPAT != 0 && record.result == 0, "{record:?}");
+    figure::tell("E-15", "ptrace by the 32-bit convention: told");
     Ok(())
 }
 
@@ -258,7 +260,10 @@ fn flood(watch: &mut Watch) -> Result<()> {
     let counted = counted(watch, |key| key.action <= action::LAST);
     told += watch.until("nothing", |_| true)?.iter().filter(|e| is_memory(e)).count() as u64;
     let (seen, lost) = (after.0 - before.0, after.1 - before.1);
-    println!("S-08 memory: {seen} seen, {told} told, {counted} counted, {lost} lost");
+    figure::tell(
+        "S-05",
+        format_args!("ptrace flood: {seen} seen, {told} told, {counted} counted, {lost} lost"),
+    );
     ensure!(seen >= u64::from(POKES), "{seen} seen of {POKES}");
     ensure!(told < 100, "{told} records of one flood");
     // Other processes go on meanwhile: what came after the totals were read is theirs.
@@ -295,6 +300,7 @@ fn peer(watch: &mut Watch) -> Result<()> {
     ensure!(written.flags & flag::RACY != 0, "{written:?}");
     let counts = counts(watch, attacker);
     ensure!(counts.values().all(|count| *count == 0), "its own memory was counted: {counts:?}");
+    figure::tell("E-08", "process_vm_writev: told");
     is_silent(watch, victim.id())
 }
 
@@ -333,6 +339,7 @@ fn proc_mem_write(watch: &mut Watch) -> Result<()> {
     let path = memory_file_of(&victim.id().to_string())?;
     let attacker = attacker(|| write_memory_file(&path))?;
     let written = memory(watch, attacker, action::PROC_MEM_WRITE)?;
+    figure::tell("E-08", "write to /proc/PID/mem: told");
     ensure!(written.target_tgid == victim.id() && written.length == 8, "{written:?}");
     Ok(())
 }
@@ -344,6 +351,7 @@ fn memory_file(watch: &mut Watch) -> Result<()> {
         i32::from(file < 0)
     })?;
     let made = memory(watch, maker, action::MEMORY_FILE)?;
+    figure::tell("E-08", "memfd_create: told");
     ensure!(made.name.starts_with(b"memfd:payload\0"), "{}", made.name.escape_ascii());
     ensure!(made.argument == u64::from(libc::MFD_CLOEXEC) && made.result >= 0, "{made:?}");
     let fails = attacker(|| {

@@ -23,7 +23,7 @@ use super::{
     netns::{self, Pair},
     watch::{only, unavailable},
 };
-use crate::skip::trial;
+use crate::{figure, skip::trial};
 
 mod greeting;
 mod resolver;
@@ -279,7 +279,7 @@ fn flood() -> Result<Completion> {
     sensor.finish();
     let calm = messages(&sensor.seen).filter(|(_, dns)| dns.name.starts_with(b"calm-")).count();
     let account = balanced(&sensor, Signal::Dns)?;
-    eprintln!("{sent} different questions: {account:?}");
+    figure::tell("S-05", format_args!("{sent} different DNS questions: {account:?}"));
     ensure!(account["seen"] == u64::from(sent), "{sent} were sent: {account:?}");
     ensure!(account.get("throttled").is_some_and(|lost| *lost > 0), "{account:?}");
     ensure!(calm >= 2, "only {calm} of 3 quiet questions came through");

@@ -10,6 +10,7 @@ use sensor_abi::seen::Signal;
 
 use super::watch::{Event, Exec, Watch, only};
 
+mod deceived;
 mod fields;
 mod hidden;
 mod pressure;
@@ -21,8 +22,14 @@ const TRUE: &str = "/bin/true";
 const SHELL: &str = "/bin/sh";
 
 pub fn trials() -> Vec<Trial> {
-    let modules =
-        [fields::trials(), hidden::trials(), pressure::trials(), storms::trials(), told::trials()];
+    let modules = [
+        fields::trials(),
+        deceived::trials(),
+        hidden::trials(),
+        pressure::trials(),
+        storms::trials(),
+        told::trials(),
+    ];
     modules.into_iter().flatten().collect()
 }
 

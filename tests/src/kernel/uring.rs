@@ -22,7 +22,7 @@ use super::{
     child,
     watch::{Event, Watch},
 };
-use crate::skip::trial;
+use crate::{figure, skip::trial};
 
 /// What the ring needs of linux/io_uring.h.
 const NOP: u8 = 0;
@@ -174,7 +174,10 @@ fn counted(watch: &mut Watch, flags: u32) -> Result<()> {
     let all: u64 =
         counts.iter().filter(|(key, _)| key.action == URING).map(|(_, count)| count).sum();
     let (seen, lost) = (after.0 - before.0, after.1 - before.1);
-    println!("E-03 io_uring: {seen} requests seen, {all} counted, {lost} lost");
+    figure::tell(
+        "E-03",
+        format_args!("4 requests by flags {flags}: {} counted by opcode", of(NOP) + of(WRITE)),
+    );
     ensure!(seen <= all + lost, "{seen} seen, {all} counted, {lost} lost");
     Ok(())
 }

@@ -27,7 +27,7 @@ use super::{
     talk::{self, ANSWERED, ASKED, DATAGRAMS, FIRST, Role, Roles, SECOND},
     watch::{Event, Watch, only, unavailable},
 };
-use crate::skip::trial;
+use crate::{figure, skip::trial};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -239,7 +239,7 @@ fn storm() -> Result<Completion> {
     let lost = watch.drain.lost();
     let lost_of = |loss: Loss, signal: Signal| lost[loss.slot(signal)];
     let unknown = lost_of(Loss::TableFull, Signal::Use);
-    eprintln!("{SOCKETS} sockets: {told} told, {unknown} lost");
+    figure::tell("S-05", format_args!("uses of {SOCKETS} sockets: {told} told + {unknown} lost"));
     ensure!(told + unknown == u64::from(SOCKETS), "{told} told, {unknown} lost");
     ensure!(unknown > 0 && told > u64::from(SOCKETS) / 2, "{told} told, {unknown} lost");
     let mut announced = 0;

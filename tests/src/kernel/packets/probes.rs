@@ -12,6 +12,7 @@ use sensor_abi::{
 
 use super::{MAC, bytes, detached};
 use crate::{
+    figure,
     kernel::watch::{Watch, unavailable},
     skip::trial,
 };
@@ -258,7 +259,13 @@ fn spoofed() -> Result<Completion> {
     let delivered: u64 = sketches.iter().map(|(_, stats)| stats.packets).sum();
     let seen = watch.drain.seen()[Signal::Sweep as usize] - seen;
     let gone = lost(&mut watch) - gone;
-    eprintln!("{} sketches of {SOURCES}, {gone} probes evicted", sketches.len());
+    figure::tell(
+        "S-05",
+        format_args!(
+            "{SOURCES} spoofed sources: {} sketches, {gone} probes evicted",
+            sketches.len()
+        ),
+    );
     ensure!(seen == delivered + gone, "{seen} seen, {delivered} delivered, {gone} lost");
     ensure!(gone > 0 && watch.drain.evicted_sweeps() > 0, "nothing was evicted");
     ensure!(sketches.len() > 500, "only {} sketches are left", sketches.len());

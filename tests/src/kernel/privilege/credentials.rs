@@ -22,7 +22,7 @@ use super::{
     },
     actor, is,
 };
-use crate::skip::trial;
+use crate::{figure, skip::trial};
 
 const TRUE: &str = "/bin/true";
 /// A user without privileges.
@@ -75,6 +75,7 @@ fn setuid_program(watch: &mut Watch) -> Result<()> {
     let raised = raised?;
     ensure!(raised.before.known == 1 && raised.before.euid == NOBODY, "{raised:?}");
     ensure!(raised.before.effective == 0 && raised.after.effective != 0, "{raised:?}");
+    figure::tell("S-17", "a setuid program: before and after right");
     Ok(())
 }
 
@@ -104,6 +105,7 @@ fn users(watch: &mut Watch) -> Result<()> {
     })?;
     let euids: Vec<u32> = told.iter().map(|change| change.after.euid).collect();
     ensure!(euids == [NOBODY, 0, NOBODY], "{told:?}");
+    figure::tell("S-17", "3 of 3 changes of users told with the users after them");
     // Who it was before its first change, the stand-in leaves to the sensor.
     for change in &told[1..] {
         ensure!(change.before.known == 1, "{change:?}");
@@ -154,6 +156,7 @@ fn one_thread(watch: &mut Watch) -> Result<()> {
     })?;
     ensure!(change.act.header.tid != process, "{change:?}");
     ensure!(change.act.flags & flag::ONE_THREAD != 0, "{change:?}");
+    figure::tell("S-17", "a change of one thread alone: told, and that it is one thread's");
     ensure!(change.after.euid == NOBODY, "{change:?}");
     Ok(())
 }
@@ -175,6 +178,7 @@ fn capability(watch: &mut Watch) -> Result<()> {
         changes(std::slice::from_ref(event), process).first().copied()
     })?;
     let bit = 1_u64 << SYS_ADMIN;
+    figure::tell("S-17", "a dropped capability: told");
     ensure!(change.after.effective & bit == 0, "{change:?}");
     ensure!(change.after.permitted & bit != 0 && change.after.known == 1, "{change:?}");
     if change.before.known == 1 {

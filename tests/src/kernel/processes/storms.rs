@@ -16,6 +16,7 @@ use sensor_abi::{activity::Act, loss::Loss, seen::Signal};
 
 use super::{TRUE, settings};
 use crate::{
+    figure,
     kernel::{
         child,
         group::{self, Group},
@@ -74,11 +75,27 @@ pub(super) fn count(delivered: &[(Signal, u64)], signal: Signal) -> u64 {
     delivered.iter().filter(|(of, _)| *of == signal).count() as u64
 }
 
-fn check(watch: &mut Watch, delivered: &[(Signal, u64)], signal: Signal, done: u64) -> Result<u64> {
+fn check(
+    watch: &mut Watch,
+    delivered: &[(Signal, u64)],
+    (row, signal): (&str, Signal),
+    done: u64,
+) -> Result<u64> {
     let (seen, lost) = account(watch, signal);
     let arrived = count(delivered, signal);
     let all_lost: u64 = lost.iter().sum();
-    eprintln!("{}: {done} done, {seen} seen, {arrived} delivered, lost {lost:?}", signal.name());
+    let by: Vec<String> = (Loss::ALL.iter().zip(lost).filter(|(_, count)| *count > 0))
+        .map(|(loss, count)| format!("{} {count}", loss.name()))
+        .collect();
+    let (name, by) = (signal.name(), by.join(", "));
+    let residual = seen.abs_diff(arrived + all_lost);
+    figure::tell(
+        row,
+        format_args!(
+            "{name}: {done} done = {seen} seen = {arrived} delivered + {all_lost} lost ({by}), \
+             residual {residual}"
+        ),
+    );
     ensure!(seen == done, "{}: {seen} seen of {done}", signal.name());
     ensure!(arrived + all_lost == seen, "{}: a residual", signal.name());
     Ok(all_lost)
@@ -109,9 +126,9 @@ fn paused() -> Result<Completion> {
     let executions = done.read();
     let mut all = delivered(&mut watch)?;
     all.extend(delivered(&mut watch)?);
-    let lost = check(&mut watch, &all, Signal::Exec, executions)?;
-    check(&mut watch, &all, Signal::Fork, executions)?;
-    check(&mut watch, &all, Signal::Exit, executions + 1)?;
+    let lost = check(&mut watch, &all, ("S-01", Signal::Exec), executions)?;
+    check(&mut watch, &all, ("S-01", Signal::Fork), executions)?;
+    check(&mut watch, &all, ("S-01", Signal::Exit), executions + 1)?;
     // What comes afterwards arrives.
     let mut late = group.command(TRUE).spawn()?;
     late.wait()?;
@@ -204,8 +221,8 @@ fn bomb() -> Result<Completion> {
     all.extend(delivered(&mut watch)?);
     let (bombed, neighbours) = (bombed.read(), neighbours.read());
     let done = bombed + neighbours;
-    let lost = check(&mut watch, &all, Signal::Fork, done)?;
-    check(&mut watch, &all, Signal::Exit, done + 2)?;
+    let lost = check(&mut watch, &all, ("S-04", Signal::Fork), done)?;
+    check(&mut watch, &all, ("S-04", Signal::Exit), done + 2)?;
     let (_, by_reason) = account(&mut watch, Signal::Fork);
     ensure!(by_reason[Loss::Throttled as usize] == lost, "lost for other reasons: {by_reason:?}");
     let acts = watch.drain.activity();
@@ -218,6 +235,14 @@ fn bomb() -> Result<Completion> {
     })?;
     let theirs: Vec<_> = all.iter().copied().filter(|(_, cgroup)| *cgroup == good_id).collect();
     let arrived = (count(&theirs, Signal::Fork), count(&theirs, Signal::Exit));
+    figure::tell(
+        "S-04",
+        format_args!(
+            "{bombed} forks in {:.1} s by one cgroup, {} of {neighbours} forks of its neighbour told",
+            took.as_secs_f64(),
+            arrived.0
+        ),
+    );
     let all_theirs = (neighbours, neighbours + 1);
     ensure!(arrived == all_theirs, "of the neighbour {arrived:?} arrived, not {all_theirs:?}");
     let allowed = FORK_BURST + FORKS_PER_SECOND * (took.as_secs() + 1);

@@ -20,6 +20,7 @@ use wire::record::process_flag;
 
 use super::{SHELL, TRUE, copy_of_true, resolved, settings};
 use crate::{
+    figure,
     kernel::{
         group::{self, Group},
         watch::unavailable,
@@ -265,7 +266,11 @@ fn ancestors() -> Result<Completion> {
         });
     }
     shell.wait()?;
-    eprintln!("{seen} of {all} short-lived processes seen, {right} with their ancestors");
+    for row in ["S-13", "E-09"] {
+        let figure =
+            format!("{seen} of {all} short-lived processes seen, {right} with their ancestors");
+        figure::tell(row, figure);
+    }
     ensure!(seen == all && right == all, "{seen} seen and {right} right of {all}");
     Ok(Completion::Completed)
 }
