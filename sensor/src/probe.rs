@@ -355,10 +355,7 @@ impl Probes {
         if settings.syscalls == SyscallMode::Continuous {
             probes.set_syscall_counting(true)?;
         }
-        probes.links.remember();
-        for names in [&fixed::SELVES[..], &fixed::FILES, &fixed::CHAINS] {
-            probes.fixed.remember(&probes.programs, names);
-        }
+        probes.remember();
         Ok(probes)
     }
 
@@ -486,6 +483,8 @@ impl Probes {
     /// XDP, tunnels and what is avoided cannot. What was counted stays, and what both the old and
     /// the new settings want is counted without a gap.
     pub fn change(&mut self, settings: &Settings) -> Result<(), ProbeError> {
+        // What somebody else did is told from what is done here.
+        self.look();
         self.set_syscall_counting(false)?;
         switch::bring_in_line(&mut self.programs, &mut self.report, settings);
         tuning::set(&mut self.programs, settings)?;
@@ -494,6 +493,7 @@ impl Probes {
         self.settings = settings.clone();
         self.watch_files(&settings.files)?;
         self.pins.iter_mut().for_each(Pins::keep_links);
+        self.remember();
         match settings.syscalls {
             SyscallMode::Continuous => self.set_syscall_counting(true),
             SyscallMode::Off | SyscallMode::Sampled => Ok(()),
@@ -533,6 +533,14 @@ impl Probes {
             tracing::error!(map, "a map was changed by somebody else; it is put back");
         }
         self.pins.iter_mut().for_each(Pins::keep_links);
+    }
+
+    /// Takes what is attached and written now as what should be.
+    fn remember(&mut self) {
+        self.links.remember();
+        for names in [&fixed::TUNING[..], &fixed::SELVES, &fixed::FILES, &fixed::CHAINS] {
+            self.fixed.remember(&self.programs, names);
+        }
     }
 
     /// Tells in words what somebody else did to programs and maps; nothing when nobody did.

@@ -14,6 +14,8 @@ use nix::libc;
 
 use super::{check, memory};
 
+/// What the programs read of the settings.
+pub(super) const TUNING: [&str; 1] = [super::tuning::SECTION];
 /// What the programs leave out.
 pub(super) const SELVES: [&str; 1] = [super::maps::SELVES];
 /// Which files are watched.

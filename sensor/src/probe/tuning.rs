@@ -10,7 +10,7 @@ use sensor_abi::{
 use super::{ProbeError, Settings, calls};
 
 /// The section of the object that holds them.
-const SECTION: &str = ".data.tuning";
+pub(super) const SECTION: &str = ".data.tuning";
 /// Where DNS is spoken by default (RFC 1035, section 4.2).
 const DNS_PORT: u16 = 53;
 

@@ -240,7 +240,7 @@ struct Target {
 
 fn target(name: &'static str, map: &Held) -> Option<Target> {
     let is_array = ![PROG_ARRAY].contains(&map.number("map_type")?)
-        && ["FILE_FILTER", ".data.selves", "FILE_CALLS", "SEEN"].contains(&name);
+        && ["FILE_FILTER", ".data.selves", ".data.tuning", "SEEN"].contains(&name);
     Some(Target {
         name,
         id: map.number("map_id")?,
@@ -281,7 +281,7 @@ fn maps() -> Result<Completion> {
     let mut watch = Watch::start(&Settings { interfaces, files, ..Settings::default() })?;
     quiet(&mut watch)?;
     writes_are_told(&mut watch, &file, true).context("before anything was done")?;
-    let names = ["FILE_FILTER", "FILE_NAMES", "FILE_PREFIXES", ".data.selves"];
+    let names = [".data.tuning", "FILE_FILTER", "FILE_NAMES", "FILE_PREFIXES", ".data.selves"];
     let mut targets =
         names.map(|name| named(&watch, name)).into_iter().collect::<Result<Vec<_>>>()?;
     targets.extend(chains()?);
