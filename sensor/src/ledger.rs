@@ -8,7 +8,7 @@ use wire::batch::Position;
 
 pub mod memory;
 
-use self::memory::{Memory, REASONS, Row};
+use self::memory::{Memory, OTHER, REASONS, Row};
 
 /// The signals of the ledger are the kernel's; modules that know `wire` take them from here.
 pub type Signal = sensor_abi::seen::Signal;
@@ -24,6 +24,9 @@ const WORKER_ENDED: &str = "worker_ended";
 const WORKER_ENDED_READING: &str = "worker_ended_reading";
 
 /// Outcome of every event.
+/// A line of a report: signal, outcome, events.
+pub type Line = (String, String, u64);
+
 const SEEN: &str = "seen";
 /// Outcome of events that the brain has.
 const DELIVERED: &str = "delivered";
@@ -87,6 +90,8 @@ pub struct Ledger {
     /// What the last report said, by signal and outcome.
     reported: BTreeMap<(usize, &'static str), u64>,
     /// Where the totals are kept for the next worker.
+    /// What was reported and got lost on the way: it is reported again.
+    again: BTreeMap<(usize, &'static str), u64>,
     memory: Option<Memory>,
 }
 
@@ -214,13 +219,28 @@ impl Ledger {
         let mut lines = Vec::new();
         for (&(signal, outcome), &total) in &totals {
             let before = self.reported.get(&(signal, outcome)).copied().unwrap_or(0);
-            if total > before {
-                lines.push((Signal::ALL[signal].name(), outcome, total - before));
+            *self.again.entry((signal, outcome)).or_default() += total.saturating_sub(before);
+        }
+        for ((signal, outcome), count) in std::mem::take(&mut self.again) {
+            if count > 0 {
+                lines.push((Signal::ALL[signal].name(), outcome, count));
             }
         }
         self.reported = totals;
         self.keep_reported();
         lines
+    }
+
+    /// Takes lines of earlier reports into the next one: the brain did not get them.
+    pub fn tell_again(&mut self, lines: &[Line]) {
+        let outcomes = || [SEEN, DELIVERED].into_iter().chain(REASONS);
+        for (signal, outcome, count) in lines {
+            let Some(signal) = Signal::ALL.iter().position(|known| known.name() == signal) else {
+                continue;
+            };
+            let outcome = outcomes().find(|known| known == outcome).unwrap_or(OTHER);
+            *self.again.entry((signal, outcome)).or_default() += count;
+        }
     }
 
     fn keep_reported(&self) {
@@ -324,6 +344,13 @@ mod tests {
                 ("exec", "spool_full", 25),
             ]
         );
+        assert_eq!(ledger.report(), []);
+        // What the brain never got is told again, with what is new.
+        let line = |outcome: &str, count| ("exec".to_owned(), outcome.to_owned(), count);
+        ledger.tell_again(&[line("seen", 100), line("spool_full", 25), line("a_rare_one", 1)]);
+        ledger.lose("spool_full", &events(&[(Signal::Exec, 2)]));
+        let again = [("exec", "other", 1), ("exec", "seen", 100), ("exec", "spool_full", 27)];
+        assert_eq!(ledger.report(), again);
         assert_eq!(ledger.report(), []);
     }
 

@@ -127,6 +127,8 @@ impl Outbox {
     }
 
     fn lose(&self, losses: &[Loss]) {
+        let untold = self.spool.borrow_mut().take_untold();
+        self.ledger.borrow_mut().tell_again(&untold);
         for (reason, events) in losses {
             tracing::warn!(reason, events = events.total(), "batches were given up");
             self.ledger.borrow_mut().lose(reason, events);

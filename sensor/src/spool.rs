@@ -18,10 +18,11 @@ use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec;
 
 use crate::clock::ClockPair;
-use crate::ledger::Events;
+use crate::ledger::{Events, Line};
 
 mod recover;
 mod segment;
+mod untold;
 
 use segment::Segment;
 
@@ -87,6 +88,8 @@ pub struct Spool {
     open: [bool; 2],
     disk_errors: u64,
     torn_bytes: u64,
+    /// What coverage said in batches that were given up.
+    untold: Vec<Line>,
 }
 
 impl Spool {
@@ -101,6 +104,7 @@ impl Spool {
             open: [false; 2],
             disk_errors: 0,
             torn_bytes: 0,
+            untold: Vec::new(),
         };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         let recovered = made.and_then(|()| recover::recover(directory));
@@ -251,6 +255,12 @@ impl Spool {
         }
     }
 
+    /// Returns what coverage said in batches that were given up since the last call; it has to be
+    /// said again.
+    pub fn take_untold(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.untold)
+    }
+
     /// Returns how full the spool is.
     pub fn stats(&self) -> SpoolStats {
         let pieces = || self.lanes.iter().flatten();
@@ -327,6 +337,7 @@ impl Spool {
         let piece = pieces.remove(at)?;
         let Part::Frames(segment) = &piece.part else { return None };
         let events = segment.waiting();
+        self.untold.extend(untold::lines(segment));
         if !segment.is_acknowledged() {
             let (first, last) = (segment.first_waiting(), segment.last);
             let sent = segment.last_sent().clamp(first - 1, last);

@@ -36,8 +36,11 @@ pub(super) const REASONS: [&str; 10] = [
     "spool_damaged",
     super::WORKER_ENDED,
     super::WORKER_ENDED_READING,
-    "other",
+    OTHER,
 ];
+
+/// All other reasons.
+pub(super) const OTHER: &str = "other";
 
 /// One total per signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -166,6 +166,16 @@ impl Segment {
         Ok(Some((entry, frame)))
     }
 
+    /// Returns the frames that the brain does not have, as far as they can be read.
+    pub fn waiting_frames(&self) -> impl Iterator<Item = Vec<u8>> {
+        let mut offset = self.acked.offset;
+        std::iter::from_fn(move || {
+            let (_, frame) = self.read(offset).ok()??;
+            offset += (ENTRY_HEADER + frame.len()) as u64;
+            Some(frame)
+        })
+    }
+
     /// Forgets what was sent and not acknowledged, so that it is sent again.
     pub fn rewind(&mut self) {
         self.sent = self.acked;

@@ -162,6 +162,32 @@ fn memory_stands_in_for_a_broken_disk_within_its_limit() {
 }
 
 #[test]
+fn coverage_that_is_given_up_is_to_be_said_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
+    let position = |seq| Position { epoch: 5, lane: Lane::Bulk, seq };
+    for seq in 1..=2 {
+        let mut batch = Batch::empty(position(seq), Clock { boot_ns: 1, unix_ns: 2 });
+        let mut strings = wire::text::StringTableBuilder::default();
+        let (signal, outcome) = (strings.add(b"exec").unwrap(), strings.add(b"seen").unwrap());
+        let ledger = vec![wire::record::LedgerLine { signal, outcome, count: 7 * seq }];
+        batch.coverage = Some(wire::record::Coverage { ledger, ..Default::default() });
+        batch.strings = strings.finish();
+        let frame = codec::encode_batch(&batch).unwrap();
+        assert_eq!(spool.push(Lane::Bulk, seq, &events(1), &frame), []);
+    }
+    // The brain has the first one, and the other goes when the spool is full.
+    spool.next_unsent(Lane::Bulk, CLOCK);
+    assert_eq!(spool.acknowledge(position(1)), events(1));
+    assert_eq!(spool.take_untold(), []);
+    for seq in 3..=20 {
+        push(&mut spool, Lane::Bulk, seq, 400_000);
+    }
+    assert_eq!(spool.take_untold(), [("exec".to_owned(), "seen".to_owned(), 14)]);
+    assert_eq!(spool.take_untold(), []);
+}
+
+#[test]
 fn a_frame_damaged_on_disk_is_given_up_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
