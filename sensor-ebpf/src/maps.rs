@@ -376,9 +376,6 @@ pub static FILE_INODES: HashMap<FileInodeKey, u32, FILE_INODES_MAX> = HashMap::n
 /// Watched prefixes, likewise; the value of a longer one includes those of the shorter ones.
 #[btf_map]
 pub static FILE_PREFIXES: LpmTrie<FilePrefix, u32, FILE_PREFIXES_MAX> = LpmTrie::new();
-/// What the calls mean that the programs of [`NEXT_CALLS`] wait for, see `file::call`.
-#[btf_map]
-pub static FILE_CALLS: Array<u8, { call::SLOTS }> = Array::new();
 /// File records under construction. Only programs use it.
 #[btf_map]
 pub static FILE_SCRATCH: PerCpuArray<FileScratch, { scratch::SLOTS }> = PerCpuArray::new();

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use sensor_abi::{
     activity::Act,
-    call::{IA32, NUMBERS},
+    call::{IA32, NUMBERS, SLOTS},
     file::{access, call},
     loss::Loss,
     record::file::{action, flag, matched},
@@ -32,8 +32,7 @@ use crate::{
     activity,
     call::{is_ia32, saved},
     fault,
-    kernel::{current_task, field},
-    maps::FILE_CALLS,
+    kernel::{bounded, current_task, field},
     scope,
 };
 
@@ -61,6 +60,10 @@ programs! {
     file_call_path = by_path;
     file_call_connect = socket;
 }
+
+/// What each call means, by its place; set by the sensor at load, then frozen.
+#[unsafe(no_mangle)]
+pub static FILE_CALLS: [u8; SLOTS] = [call::NONE; SLOTS];
 
 /// A system call that ends.
 #[derive(Clone, Copy)]
@@ -95,7 +98,10 @@ fn try_call(result: i64, handle: impl Fn(u64, u8, &Ended)) {
     let ia32 = is_ia32();
     let (number, arguments) = registers(ia32);
     let convention = if ia32 { IA32 } else { 0 };
-    let call = FILE_CALLS.get(convention + number % NUMBERS).copied().unwrap_or(call::NONE);
+    let slot = bounded::<{ SLOTS - 1 }>((convention + number % NUMBERS) as usize);
+    // SAFETY: the mask keeps it inside the table. Volatile, so that the compiler does not fold in
+    // what the object was built with.
+    let call = unsafe { core::ptr::read_volatile((&raw const FILE_CALLS).cast::<u8>().add(slot)) };
     if call != call::NONE && scope::task() {
         handle(current_task(), call, &Ended { result, arguments });
     }

@@ -6,8 +6,9 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
 };
-use sensor_abi::file::{
-    FILTER_WORDS, FileFilter, FileInodeKey, FileNameKey, FilePrefix, PREFIX_MAX, call,
+use sensor_abi::{
+    call::SLOTS,
+    file::{FILTER_WORDS, FileFilter, FileInodeKey, FileNameKey, FilePrefix, PREFIX_MAX, call},
 };
 
 use tracing::warn;
@@ -30,7 +31,6 @@ pub(super) struct WatchedFiles {
 impl WatchedFiles {
     /// Fills the programs' tables for the first time.
     pub(super) fn new(programs: &mut Ebpf, watched: &Watched) -> Result<Self, ProbeError> {
-        set_calls(programs)?;
         let nothing = Self {
             watched: Watched::nothing(),
             tables: Tables::default(),
@@ -181,18 +181,14 @@ fn unusable(name: &'static str, error: &dyn std::fmt::Display) -> ProbeError {
     ProbeError::MapUnusable { name, why: error.to_string() }
 }
 
-/// Tells the programs that look at system calls which ones they are on this architecture.
-fn set_calls(programs: &mut Ebpf) -> Result<(), ProbeError> {
-    let map = programs.map_mut("FILE_CALLS").ok_or(ProbeError::Map("FILE_CALLS"))?;
-    let table = Array::<_, u8>::try_from(map);
-    let mut table = table.map_err(|error| unusable("FILE_CALLS", &error))?;
+/// Returns what the programs on ends of system calls have to know: what the call in each place
+/// means.
+pub(super) fn meanings() -> [u8; SLOTS] {
+    let mut meanings = [call::NONE; SLOTS];
     for (name, meaning) in CALLS {
-        for slot in calls::slots(name) {
-            let set = table.set(slot, *meaning, 0);
-            set.map_err(|error| unusable("FILE_CALLS", &error))?;
-        }
+        calls::slots(name).for_each(|slot| meanings[slot as usize] = *meaning);
     }
-    Ok(())
+    meanings
 }
 
 /// What each call means. 16-bit users and groups of the oldest 32-bit calls come as they are.

@@ -19,10 +19,10 @@ pub(super) const TUNING: [&str; 1] = [super::tuning::SECTION];
 /// What the programs leave out.
 pub(super) const SELVES: [&str; 1] = [super::maps::SELVES];
 /// Which files are watched.
-pub(super) const FILES: [&str; 5] =
-    ["FILE_FILTER", "FILE_NAMES", "FILE_INODES", "FILE_PREFIXES", "FILE_CALLS"];
-/// Which programs go on where others end.
-pub(super) const CHAINS: [&str; 3] = ["CALLS", "PAYLOAD_XDP", "PAYLOAD_TC"];
+pub(super) const FILES: [&str; 4] = ["FILE_FILTER", "FILE_NAMES", "FILE_INODES", "FILE_PREFIXES"];
+/// Which programs go on where others end. Only places that had one are looked at: most have none,
+/// and whoever can put his own there can as well run it elsewhere.
+pub(super) const CHAINS: [&str; 4] = ["CALLS", "NEXT_CALLS", "PAYLOAD_XDP", "PAYLOAD_TC"];
 
 /// Commands of bpf(2).
 const LOOKUP: libc::c_int = 1;
@@ -69,7 +69,11 @@ impl Fixed {
         for (name, known) in &self.known {
             let Some(map) = open(programs, name) else { continue };
             // What cannot be read now is looked at again next time.
-            let Ok(content) = map.content() else { continue };
+            let content = match map.holds_programs {
+                true => map.at(known.keys()),
+                false => map.content(),
+            };
+            let Ok(content) = content else { continue };
             if content == *known {
                 continue;
             }
@@ -127,6 +131,17 @@ impl Raw {
                 content.insert(next.clone(), value);
             }
             key = Some(next);
+        }
+        Ok(content)
+    }
+
+    fn at<'a>(&self, keys: impl Iterator<Item = &'a Vec<u8>>) -> io::Result<Content> {
+        let mut content = Content::new();
+        for key in keys {
+            let mut value = vec![0; self.value_size];
+            if found(self.call(LOOKUP, Some(key), &mut value))? {
+                content.insert(key.clone(), value);
+            }
         }
         Ok(content)
     }

@@ -14,7 +14,7 @@ use sensor_abi::{
 
 use zerocopy::IntoBytes as _;
 
-use super::{ProbeError, Settings, attach::sentence, offsets};
+use super::{ProbeError, Settings, attach::sentence, files, offsets};
 use crate::netns;
 
 /// The compiled kernel programs; empty when the sensor was built without a BPF toolchain.
@@ -53,6 +53,7 @@ pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Eb
     let config = Config { payload_seed: rand::random(), ..config(settings)? };
     let level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
     let dns = dns(nr_cpus().unwrap_or(1));
+    let meanings = files::meanings();
     let mut loader = EbpfLoader::new();
     for (name, path) in left {
         loader.map_pin_path(name, path.as_path());
@@ -60,6 +61,7 @@ pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Eb
     loader
         .btf(None)
         .override_global("CONFIG", &config, true)
+        .override_global("FILE_CALLS", &meanings[..], true)
         .override_global(LOG_LEVEL, &level, true)
         .map_max_entries("FLOWS_EVEN", config.flows.flows_max)
         .map_max_entries("FLOWS_ODD", config.flows.flows_max)
