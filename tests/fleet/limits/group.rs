@@ -68,14 +68,12 @@ impl Limited {
         members.lines().any(|line| line == pid.to_string())
     }
 
-    /// Starts something within: what this thread starts is where the thread is.
-    pub fn around<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Moves this thread in or out: what it starts is where it is.
+    pub fn enter(&self, inside: bool) -> Result<()> {
         let file = if self.is_v2 { "cgroup.procs" } else { "tasks" };
         let own = if self.is_v2 { std::process::id().to_string() } else { gettid().to_string() };
-        self.set(file, &own)?;
-        let started = start();
-        fs::write(self.parent.join(file), own)?;
-        started
+        let at = if inside { &self.path } else { &self.parent };
+        fs::write(at.join(file), own).with_context(|| format!("could not enter {}", at.display()))
     }
 
     fn number(&self, file: &str, field: &str) -> Result<u64> {
