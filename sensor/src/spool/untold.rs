@@ -1,5 +1,5 @@
-//! What coverage said in batches that are given up. Its lines are differences, so that whoever keeps
-//! the ledger has to tell them again.
+//! What coverage said in batches that are given up. Its lines are differences, so that whoever
+//! keeps the ledger has to tell them again.
 
 use wire::codec;
 

@@ -69,8 +69,8 @@ fn execute_late() -> i32 {
         | libc::CLONE_SIGHAND
         | libc::CLONE_FS
         | libc::CLONE_FILES;
-    // SAFETY: mappings of the sizes that are used, structures as the calls take them; the thread has
-    // a stack of its own and makes system calls only.
+    // SAFETY: mappings of the sizes that are used, structures as the calls take them; the thread
+    // has a stack of its own and makes system calls only.
     unsafe {
         ptr::copy_nonoverlapping(TRUE.as_ptr(), source.cast(), TRUE.len());
         let faults = libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) as i32;
