@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use wire::batch::Lane;
 
+use crate::alive::Sign;
 use crate::batch::{Batcher, Cut};
 use crate::clock::{self, ClockPair};
 use crate::collect::Collector;
@@ -110,8 +111,11 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     collector.watch_host(&config.host_settings(Some(&config.state_dir)));
     log_hooks(&collector.status().hooks);
     let batcher = Batcher::new(outbox.epoch(), start);
+    let sign = Sign::open(&config.state_dir)
+        .inspect_err(|error| tracing::warn!(%error, "`health` will not see this sensor"));
+    let (outbox_ref, forgotten, sign) = (&outbox, (0, 0), sign.ok());
     let mut pipeline =
-        Pipeline { collector, batcher, outbox: &outbox, forgotten: (0, 0), loader, held };
+        Pipeline { collector, batcher, outbox: outbox_ref, forgotten, loader, held, sign };
     let (stopping, stopped) = watch::channel(false);
     loader.tell(protocol::READY);
     let collect = async {
@@ -139,6 +143,7 @@ struct Pipeline<'a> {
     forgotten: (u64, u64),
     loader: &'static Remote,
     held: &'a Held,
+    sign: Option<Sign>,
 }
 
 impl Pipeline<'_> {
@@ -158,7 +163,7 @@ impl Pipeline<'_> {
                 _ = coverages.tick() => self.cover(),
                 _ = ticks.tick() => self.tick(),
                 _ = polls.tick() => self.poll(),
-                _ = alive.tick() => self.loader.tell(protocol::ALIVE),
+                _ = alive.tick() => self.live(),
             }
         };
         // What the kernel has counted until now still goes out.
@@ -182,6 +187,15 @@ impl Pipeline<'_> {
         collector.tick(&outbox.ledger, &mut |observation| offer(batcher, outbox, &observation));
         self.cut(Lane::Security);
         self.cut(Lane::Bulk);
+    }
+
+    /// Tells the loader, and whoever looks, that the loop goes round.
+    fn live(&mut self) {
+        self.loader.tell(protocol::ALIVE);
+        if let Some(Err(error)) = self.sign.as_ref().map(Sign::give) {
+            // A full disk, most likely: a sensor that collects is no reason to end it.
+            tracing::debug!(%error, "no sign of life is left");
+        }
     }
 
     fn cover(&mut self) {

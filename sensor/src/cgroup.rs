@@ -56,6 +56,11 @@ impl Cgroups {
         }
     }
 
+    /// Takes the names of pods from another folder.
+    pub fn take_pods_from(&mut self, folder: PathBuf) {
+        self.pods = Pods::new(folder);
+    }
+
     /// Returns the cgroup of a path.
     pub fn of_path(&mut self, path: &[u8], now_ns: u64) -> Cgroup {
         let pod = container::pod_uid(path).map(|uid| self.pods.name(&uid, now_ns));

@@ -59,6 +59,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether the sensor that runs with this configuration is alive; for probes and scripts.
+    ///
+    /// Exits with 0 when its worker gave a sign of life a moment ago. Loads nothing.
+    Health {
+        /// Oldest sign, in seconds, that counts; one is given every five.
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        max_age_s: u64,
+    },
     /// Do nothing: the sensor executes this now and then, and must see it.
     #[command(hide = true)]
     Canary {
@@ -177,7 +185,10 @@ impl Cli {
                 scope.apply(&mut config);
             }
             Command::Replay(args) => args.apply(&mut config)?,
-            Command::Logins { .. } | Command::Canary { .. } | Command::Completions { .. } => {}
+            Command::Logins { .. }
+            | Command::Health { .. }
+            | Command::Canary { .. }
+            | Command::Completions { .. } => {}
         }
         config.check("the command line")?;
         Ok(config)

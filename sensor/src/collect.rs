@@ -98,6 +98,9 @@ impl Collector {
 
     /// Watches the host's logs and inventory as well.
     pub fn watch_host(&mut self, settings: &host_watch::Settings) {
+        if let Some(root) = &settings.root {
+            self.tracker.take_names_below(root);
+        }
         self.host = Some(HostWatch::new(settings));
     }
 

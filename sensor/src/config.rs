@@ -79,6 +79,8 @@ pub struct Config {
     pub login_files: Vec<PathBuf>,
     /// Whether packages, accounts and listeners are told.
     pub inventory: bool,
+    /// Where the host's own files are, for a sensor in a container; nothing stands for `/`.
+    pub host_root: Option<PathBuf>,
     /// Which files and unix sockets are watched.
     pub files: Watched,
     /// How large the rings of records are.
@@ -174,6 +176,8 @@ struct File {
     #[serde(default)]
     brain: Brain,
     #[serde(default)]
+    host: HostSection,
+    #[serde(default)]
     scope: ScopeSection,
     #[serde(default)]
     collect: Collect,
@@ -204,6 +208,11 @@ struct Brain {
     address: Option<String>,
     state_dir: Option<PathBuf>,
     hostname: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct HostSection {
+    root: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -345,8 +354,12 @@ impl Config {
                 .variables
                 .unwrap_or_else(|| VARIABLES.map(str::to_owned).to_vec()),
             logins: file.logins.source,
-            login_files: file.logins.files,
+            login_files: match &file.host.root {
+                Some(root) if file.logins.files.is_empty() => follow::below(root),
+                _ => file.logins.files,
+            },
             inventory: file.inventory.enabled.unwrap_or(true),
+            host_root: file.host.root,
             files: watched(&file.files, path)?,
             rings: ring_sizes(&file.rings, path)?,
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
@@ -374,6 +387,10 @@ impl Config {
             && (name.is_empty() || name.len() > HOSTNAME_MAX)
         {
             return wrong("brain.hostname", name, format!("write 1 to {HOSTNAME_MAX} characters"));
+        }
+        if let Some(root) = self.host_root.as_ref().filter(|root| !root.is_absolute()) {
+            let advice = "write where the host's own files are mounted, from / on".to_owned();
+            return wrong("host.root", &root.display(), advice);
         }
         if self.variables.len() > VARIABLES_MAX {
             let advice = format!("name at most {VARIABLES_MAX}");
@@ -409,7 +426,7 @@ impl Config {
         let state_dir = state_dir.map(Path::to_owned);
         let (source, files) = (self.logins, self.login_files.clone());
         let logins = follow::Settings { source, files, state_dir };
-        host_watch::Settings { logins, inventory: self.inventory }
+        host_watch::Settings { logins, inventory: self.inventory, root: self.host_root.clone() }
     }
 
     /// Returns what the probe table needs to know.

@@ -1,7 +1,7 @@
 //! What the host's own files tell: log-ins and inventory, with their place in the ledger.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock::ClockPair;
 use crate::inventory;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub logins: follow::Settings,
     /// Whether packages, accounts and listeners are.
     pub inventory: bool,
+    /// Where the host's own files are; nothing stands for `/`.
+    pub root: Option<PathBuf>,
 }
 
 /// Logs and inventory of the host.
@@ -39,7 +41,8 @@ pub struct HostWatch {
 impl HostWatch {
     /// Begins; what there is already is not told as new.
     pub fn new(settings: &Settings) -> Self {
-        let inventory = settings.inventory.then(|| inventory::Watch::new(Path::new("/")));
+        let root = settings.root.as_deref().unwrap_or(Path::new("/"));
+        let inventory = settings.inventory.then(|| inventory::Watch::new(root));
         Self { logins: Logins::new(&settings.logins), inventory }
     }
 
@@ -122,7 +125,7 @@ mod tests {
             files: vec![log.clone()],
             state_dir: None,
         };
-        let mut host = HostWatch::new(&Settings { logins, inventory: false });
+        let mut host = HostWatch::new(&Settings { logins, inventory: false, root: None });
         let (ledger, tracker) = (RefCell::new(Ledger::default()), Tracker::new(Vec::new()));
         let mut shown = 0;
         let mut clock = ClockPair { boot_ns: 1_000_000_000, unix_ns: 1_709_632_800_000_000_000 };

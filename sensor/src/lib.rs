@@ -63,6 +63,7 @@ pub mod join;
 pub mod tuning;
 pub mod uplink;
 
+pub mod alive;
 pub mod clock;
 pub mod health;
 pub mod host;

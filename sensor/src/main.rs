@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 use sensor::cli::{Cli, Command};
 use sensor::config::Config;
-use sensor::{doctor, loader, log, login, memory, replay, watch};
+use sensor::{alive, doctor, loader, log, login, memory, replay, watch};
 
 /// Exit code of a wrong command line or configuration.
 const WRONG_USE: u8 = 2;
@@ -45,6 +45,7 @@ fn run(cli: Cli, config: Config) -> Result<ExitCode> {
         Command::Watch { json, .. } => watch::run(&config, json).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => replay::run(&config, &args.options()),
         Command::Logins { files } => login::show::run(&files).map(|()| ExitCode::SUCCESS),
+        Command::Health { max_age_s } => Ok(alive::run(&config.state_dir, max_age_s)),
         Command::Canary { .. } | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

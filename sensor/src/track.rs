@@ -16,6 +16,7 @@ use crate::ledger::Signal;
 use crate::observation::{Observation, Record, Text};
 use crate::owner::{Owner, Owners, Tuple};
 use crate::payload::Payload;
+use crate::pod;
 use crate::privileged::{self, ProcLink};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
@@ -66,6 +67,13 @@ impl Tracker {
             scope,
             listening: Vec::new(),
         }
+    }
+
+    /// Takes names of users and pods from the files of a host that are below a folder.
+    pub fn take_names_below(&mut self, root: &Path) {
+        let below = |path: &str| root.join(path.trim_start_matches('/'));
+        self.users = Users::new(below(PASSWD));
+        self.cgroups.take_pods_from(below(pod::FOLDER));
     }
 
     /// Starts to hash executables, and tells these variables of their environments.

@@ -6,6 +6,7 @@ mod clean;
 mod guard;
 mod hosts;
 mod limits;
+mod pod;
 mod refusal;
 mod restart;
 mod story;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         trial("limits::the_brain_is_away", limits::brain_away),
         trial("limits::the_clock_is_set", limits::clock::clock_is_set),
         trial("limits::soak", limits::soak),
+        trial("pod::runs_as_its_manifest_says", pod::runs_as_its_manifest_says),
         trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
         trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),
     ];

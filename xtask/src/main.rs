@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod chart;
 mod count;
 mod eval;
 mod setup;
@@ -84,6 +85,8 @@ enum Command {
     },
     /// Compare what the product says of real material with what others say of it.
     Eval(eval::Options),
+    /// Check the Helm chart: lint, schemas, pod security, and the sensor confined as its pod is.
+    Chart,
     /// Check the rules of this code base that a machine can judge.
     Tidy,
     /// What continuous integration runs: the same as `test`.
@@ -116,6 +119,11 @@ fn run(command: Command) -> Result<bool> {
         Command::Bench { name, json } => bench::run(name, json),
         Command::Verify { write } => verify::run(write),
         Command::Eval(options) => eval::run(&options),
+        Command::Chart => {
+            setup::ensure(&[Need::Build, Need::Demo, Need::Chart])?;
+            build::run(false)?;
+            chart::run().map(|count| count.failed == 0 && count.passed > 0)
+        }
         Command::Tidy => tidy::run(&shell::root()).map(|()| true),
     }
 }

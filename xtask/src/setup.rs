@@ -1,6 +1,7 @@
 //! Finding or installing what is missing: idempotent, and it says what it does.
 
 mod bpf;
+pub mod chart;
 
 use std::process::Command;
 
@@ -22,10 +23,12 @@ pub enum Need {
     Vm,
     /// Peers to measure against.
     Bench,
+    /// Rendering and checking the Helm chart.
+    Chart,
 }
 
 /// Programs that Debian's packages bring: need, program, package.
-const PACKAGES: [(Need, &str, &str); 15] = [
+const PACKAGES: [(Need, &str, &str); 16] = [
     (Need::Build, "cc", "gcc"),
     (Need::Build, "ld", "binutils"),
     (Need::Build, "git", "git"),
@@ -41,6 +44,7 @@ const PACKAGES: [(Need, &str, &str); 15] = [
     (Need::Bench, "bpftrace", "bpftrace"),
     (Need::Bench, "tcpdump", "tcpdump"),
     (Need::Bench, "softflowd", "softflowd"),
+    (Need::Chart, "python3", "python3-venv"),
 ];
 
 /// Oldest Node that the console's tools run on.
@@ -75,6 +79,9 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
         bpf::ensure()?;
         require_node()?;
     }
+    if needs.contains(&Need::Chart) {
+        chart::ensure()?;
+    }
     Ok(())
 }
 
@@ -84,6 +91,9 @@ fn missing(needs: &[Need]) -> Vec<String> {
     if needs.contains(&Need::Build) {
         missing.extend(bpf::missing());
         missing.extend(require_node().err().map(|error| format!("{error:#}")));
+    }
+    if needs.contains(&Need::Chart) {
+        missing.extend(chart::missing());
     }
     missing
 }

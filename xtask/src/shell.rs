@@ -99,3 +99,11 @@ fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
+
+/// Folder of what is fetched or built once, kept between checkouts.
+pub fn cache() -> Result<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let folder = base.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(folder.join("sakuramori"))
+}

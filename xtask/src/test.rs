@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 
 use crate::count::Count;
 use crate::setup::{self, Need};
-use crate::{build, shell, tidy, vm};
+use crate::{build, chart, shell, tidy, vm};
 
 /// A test step: its name and what it runs.
 type Step = (&'static str, fn() -> Result<Count>);
 
 /// Steps that take seconds to a few minutes.
-const QUICK: [Step; 7] = [
+const QUICK: [Step; 8] = [
     ("format", || one(shell::cargo().args(["fmt", "--all", "--check"]))),
     ("tidy", || Ok(Count::of_one(told(tidy::run(&shell::root()))))),
     ("lints", || one(&mut clippy())),
@@ -23,6 +23,7 @@ const QUICK: [Step; 7] = [
     ("host tests", || harness(&mut host_tests())),
     ("kernel trials", || trials("kernel")),
     ("fleet trials", || trials("fleet")),
+    ("chart", chart::run),
 ];
 
 /// Steps that start other kernels, the whole demo or a browser.
@@ -41,6 +42,10 @@ pub fn run(quick: bool) -> Result<bool> {
     let start = Instant::now();
     let needs = [Need::Build, Need::Demo, Need::Browser, Need::Vm];
     setup::ensure(if quick { &needs[..2] } else { &needs })?;
+    // Without its tools the step is skipped, and says so.
+    if let Err(error) = setup::ensure(&[Need::Chart]) {
+        eprintln!("  {error:#}");
+    }
     build::npm_packages()?;
     build::run(false)?;
     let mut total = Count::default();

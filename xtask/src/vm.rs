@@ -11,12 +11,11 @@ mod machine;
 mod module;
 mod verdict;
 
-use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use self::kernel::Kernel;
 use self::verdict::Verdict;
@@ -111,8 +110,5 @@ impl fmt::Display for Outcome {
 
 /// Folder of kernels, kept between checkouts.
 fn cache() -> Result<PathBuf> {
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let folder = base.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(folder.join("sakuramori/kernels"))
+    Ok(shell::cache()?.join("kernels"))
 }

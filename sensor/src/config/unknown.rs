@@ -7,6 +7,7 @@ use super::ConfigError;
 /// Every section with its keys.
 const KEYS: &[(&str, &[&str])] = &[
     ("brain", &["address", "state_dir", "hostname"]),
+    ("host", &["root"]),
     ("scope", &["cgroup", "netns"]),
     (
         "collect",

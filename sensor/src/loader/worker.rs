@@ -94,7 +94,8 @@ fn work(
     fchdir(state).context("cannot enter the state directory")?;
     let config = Config { state_dir: PathBuf::from("."), ..config.clone() };
     let state = state.try_clone().context("cannot keep the state directory")?;
-    let plan = Plan { account, state, readable: Vec::new() };
+    let readable = config.host_root.iter().cloned().collect();
+    let plan = Plan { account, state, readable };
     let held = sandbox::enter(&plan).context("cannot give up privileges")?;
     ensure!(getppid() == loader, "the loader is gone");
     tracing::info!(held = held.sentence(), missing = held.missing.join("; "), "sandboxed");

@@ -135,7 +135,7 @@ impl Logins {
         // The loader knows logs by their place in the same list.
         let mut listed = logs(&settings.files);
         let paths = match settings.files.is_empty() {
-            true => default_files(),
+            true => below(Path::new("/")),
             false => listed.clone(),
         };
         let keep = settings.state_dir.as_ref().map(|dir| dir.join(POSITIONS_FILE));
@@ -221,7 +221,7 @@ impl Logins {
         if outcome.given_up && self.fall_back {
             tracing::warn!("the journal cannot be read; log files are read instead");
             self.journal = None;
-            self.follow_files(default_files());
+            self.follow_files(below(Path::new("/")));
         } else if outcome.given_up && !self.warned {
             self.warned = true;
             tracing::warn!("the journal cannot be read: log-ins are not seen");
@@ -278,8 +278,9 @@ pub fn logs(named: &[PathBuf]) -> Vec<PathBuf> {
     }
 }
 
-fn default_files() -> Vec<PathBuf> {
-    let [auth, secure, messages] = FILES.map(PathBuf::from);
+/// Returns the logs that are read by default of a host whose files are below a folder.
+pub fn below(root: &Path) -> Vec<PathBuf> {
+    let [auth, secure, messages] = FILES.map(|path| root.join(path.trim_start_matches('/')));
     match auth.exists() || secure.exists() {
         true => vec![auth, secure],
         false => vec![auth, secure, messages],
