@@ -1,4 +1,4 @@
-//! A sign of life in the state directory, for whoever asks from outside: a container's probe, a person.
+//! A sign of life in the state directory, for whoever asks from outside: a probe, a person.
 //!
 //! It says when the worker last went round its loop, in time since boot, which nobody sets back.
 

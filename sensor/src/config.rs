@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sensor_abi::parse::payload::DNS_PORTS;
 use serde::Deserialize;
 use thiserror::Error;
 use wire::limits;
@@ -73,6 +74,8 @@ pub struct Config {
     pub avoid: Vec<WayKind>,
     /// Environment variables that are told of executed programs.
     pub variables: Vec<String>,
+    /// Where DNS is spoken; empty for its own port.
+    pub dns_ports: Vec<u16>,
     /// Where log-ins are read from.
     pub logins: Source,
     /// Which logs are read instead of those that distributions have.
@@ -234,6 +237,8 @@ struct Collect {
     #[serde(default)]
     avoid: Vec<WayWord>,
     variables: Option<Vec<String>>,
+    #[serde(default)]
+    dns_ports: Vec<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -349,6 +354,7 @@ impl Config {
             tunnels: file.collect.tunnels.unwrap_or(false),
             off: switched_off(&file.collect.off, path)?,
             avoid: file.collect.avoid.into_iter().map(WayKind::from).collect(),
+            dns_ports: file.collect.dns_ports,
             variables: file
                 .collect
                 .variables
@@ -395,6 +401,10 @@ impl Config {
         if self.variables.len() > VARIABLES_MAX {
             let advice = format!("name at most {VARIABLES_MAX}");
             return wrong("collect.variables", &self.variables.len(), advice);
+        }
+        if self.dns_ports.len() > DNS_PORTS || self.dns_ports.contains(&0) {
+            let advice = format!("name at most {DNS_PORTS} ports, from 1 to 65535");
+            return wrong("collect.dns_ports", &format_args!("{:?}", self.dns_ports), advice);
         }
         let named = |name: &&String| !name.is_empty() && !name.contains(['=', '\0']);
         if let Some(name) = self.variables.iter().find(|name| !named(name)) {
@@ -444,7 +454,7 @@ impl Config {
             files: self.files.clone(),
             rings: self.rings,
             pins: None,
-            dns_ports: Vec::new(),
+            dns_ports: self.dns_ports.clone(),
             kernel_log: matches!(self.log_level, LogLevel::Debug | LogLevel::Trace),
         }
     }
@@ -566,6 +576,15 @@ mod tests {
                 "[brain]\naddress = 'nowhere'\n",
                 "/etc/sensor.toml: `brain.address` is nowhere; write host:port, such as \
                  brain.example:7443",
+            ),
+            (
+                "[collect]\ndns_ports = [53, 0]\n",
+                "/etc/sensor.toml: `collect.dns_ports` is [53, 0]; name at most 4 ports, from 1 to 65535",
+            ),
+            (
+                "[host]\nroot = 'host'\n",
+                "/etc/sensor.toml: `host.root` is host; write where the host's own files are mounted, \
+                 from / on",
             ),
             (
                 "[collect]\ntick_ms = 5\n",

@@ -63,7 +63,13 @@ pub fn run(cli: Cli, config: Config) -> Result<ExitCode> {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&signals, flags).context("cannot read signals")?;
     let pins = match &config.pin {
-        Some(folder) => Some(state::pin_folder(folder, &config.state_dir)?),
+        // A host is not left unwatched because the programs would not outlive the sensor.
+        Some(folder) => state::pin_folder(folder, &config.state_dir)
+            .inspect_err(|error| {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the programs will not outlive the sensor");
+            })
+            .ok(),
         None => None,
     };
     capability::keep_only(&kept(&config)).context("cannot give up capabilities")?;

@@ -82,6 +82,8 @@ mod tests {
         assert_eq!((config.tick_ms, config.inventory), (2000, false));
         assert_eq!((config.brain_address.as_str(), config.interfaces.len()), ("b:1", 1));
         assert_eq!(under(own, "").unwrap().tick_ms, 500);
+        let ports = under(own, "[collect]\ndns_ports=[53,5353]\n").unwrap().dns_ports;
+        assert_eq!(ports, [53, 5353]);
     }
 
     #[test]

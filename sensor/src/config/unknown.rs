@@ -11,7 +11,17 @@ const KEYS: &[(&str, &[&str])] = &[
     ("scope", &["cgroup", "netns"]),
     (
         "collect",
-        &["interfaces", "tick_ms", "syscalls", "xdp", "tunnels", "avoid", "off", "variables"],
+        &[
+            "interfaces",
+            "tick_ms",
+            "syscalls",
+            "xdp",
+            "tunnels",
+            "avoid",
+            "off",
+            "variables",
+            "dns_ports",
+        ],
     ),
     ("logins", &["source", "files"]),
     ("inventory", &["enabled"]),
