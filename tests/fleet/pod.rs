@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use libtest_mimic::Completion;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
@@ -91,22 +91,32 @@ pub fn runs_as_its_manifest_says() -> Result<Completion> {
         webhook: None,
         http: ([127, 0, 0, 1], 0).into(),
     })?;
-    let root = hosts.subfolder("root")?;
-    let mut sensor = pod.start(&root, &hosts, &brain)?;
-    let told = watch(&hosts, &brain).with_context(|| log_end(&root))?;
-    let loader = status(sensor.pid(), "CapPrm")?;
-    let bounding = status(sensor.pid(), "CapBnd")?;
-    ensure!(u64::from_str_radix(&bounding, 16)? == pod.capabilities(), "CapBnd is {bounding}");
-    ensure!(status(sensor.pid(), "NoNewPrivs")? == "1", "it may gain privileges");
-    healthy(&pod, &sensor, &root)?;
-    sensor.terminate()?;
-    println!("pod: CapBnd {bounding}, loader keeps {loader}; {told}");
+    let confined = || confined(&pod, &hosts, &brain);
+    // The mounts belong to a thread, and what it starts ends with it.
+    let ended = std::thread::scope(|scope| scope.spawn(confined).join());
+    println!("pod: {}", ended.map_err(|_| anyhow!("the pod's thread panicked"))??);
     Ok(Completion::Completed)
 }
 
+/// Starts the sensor in mounts of this thread, and looks at it and at what it tells.
+fn confined(pod: &Pod, hosts: &Hosts, brain: &Brain) -> Result<String> {
+    let root = hosts.subfolder("root")?;
+    let mut sensor = pod.start(&root, hosts, brain)?;
+    let told = watch(hosts, brain, &mut sensor).with_context(|| log_end(&root))?;
+    let (loader, bounding) = (status(sensor.pid(), "CapPrm")?, status(sensor.pid(), "CapBnd")?);
+    ensure!(u64::from_str_radix(&bounding, 16)? == pod.capabilities(), "CapBnd is {bounding}");
+    ensure!(status(sensor.pid(), "NoNewPrivs")? == "1", "it may gain privileges");
+    healthy(pod, &sensor, &root)?;
+    let log = fs::read_to_string(root.with_file_name("pod.log")).unwrap_or_default();
+    ensure!(!log.contains("will not outlive"), "nothing is pinned: {}", log_end(&root));
+    sensor.terminate()?;
+    Ok(format!("CapBnd {bounding}, loader keeps {loader}; {told}"))
+}
+
 /// Waits until the brain knows of what the watched host did.
-fn watch(hosts: &Hosts, brain: &Brain) -> Result<String> {
+fn watch(hosts: &Hosts, brain: &Brain, sensor: &mut Running) -> Result<String> {
     let hooks = interrupt::eventually("coverage", REPORT_LIMIT, || {
+        sensor.alive()?;
         let coverage = brain.hosts()?.first().map(|host| host["coverage"].clone());
         let hooks = coverage.and_then(|coverage| coverage["hooks"].as_array().cloned());
         Ok(hooks.filter(|hooks| !hooks.is_empty()))
@@ -182,7 +192,7 @@ impl Pod {
         numbers.fold(0, |mask, (_, number)| mask | 1 << number)
     }
 
-    /// Starts the sensor. Mounts belong to a thread here, and end with what it starts.
+    /// Starts the sensor.
     fn start(&self, root: &Path, hosts: &Hosts, brain: &Brain) -> Result<Running> {
         let context = &self.container["securityContext"];
         ensure!(self.spec["hostPID"] == true && self.spec["hostNetwork"] == true, "own namespaces");
@@ -193,19 +203,14 @@ impl Pod {
         let config = format!("{}\n[collect]\ninterfaces = [\"none*\"]\n", self.config);
         let token = brain.token("web")?;
         let place = hosts.control();
-        std::thread::scope(|scope| {
-            let started = scope.spawn(move || {
-                self.make_root(root, &state, &config)?;
-                let mut command = place.command(Path::new("/usr/bin/sakuramori-sensor"))?;
-                command.args(["run", "--hostname", HOST, "--brain", &brain.quic().to_string()]);
-                command.args(["--cgroup", &hosts.place(HOST).cgroup.display().to_string()]);
-                command.env_clear().env("SAKURAMORI_JOIN", token);
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-                self.confine(&mut command, root);
-                Running::start("the sensor in its pod", &mut command)
-            });
-            started.join().map_err(|_| anyhow::anyhow!("the pod's thread panicked"))?
-        })
+        self.make_root(root, &state, &config)?;
+        let mut command = place.command(Path::new("/usr/bin/sakuramori-sensor"))?;
+        command.args(["run", "--hostname", HOST, "--brain", &brain.quic().to_string()]);
+        command.args(["--cgroup", &hosts.place(HOST).cgroup.display().to_string()]);
+        command.env_clear().env("SAKURAMORI_JOIN", token);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.confine(&mut command, root);
+        Running::start("the sensor in its pod", &mut command)
     }
 
     /// Makes the container's file system in mounts of this thread alone.
