@@ -8,7 +8,8 @@ use crate::convert::{self, Event, What};
 use crate::drain::{self, Drain};
 use crate::duty::Duty;
 use crate::file::Watched;
-use crate::health::Health;
+use crate::hash::Stats;
+use crate::health::{Health, HookText};
 use crate::holder::{Holder, Status};
 use crate::host_watch::{self, HostWatch};
 use crate::ledger::{Events, Ledger, Signal};
@@ -108,7 +109,18 @@ impl Collector {
     pub fn status(&self) -> Status {
         let mut status = self.holder.status();
         status.hooks.extend(self.canary.text());
+        status.hooks.push(self.hashes_text());
         status
+    }
+
+    /// Tells what became of the executables that were to be hashed.
+    fn hashes_text(&self) -> HookText {
+        let Stats { hits, hashed, gone, too_large, refused } = self.hash_stats();
+        let told = format!(
+            "{hashed} hashed, {hits} known already; without a hash: {too_large} too large, {refused} \
+             beyond the rate, {gone} gone"
+        );
+        ["hashes".to_owned(), told, String::new()]
     }
 
     /// Sends a canary when one is due, and says aloud when one has not come back.
@@ -138,7 +150,7 @@ impl Collector {
     }
 
     /// Returns what became of the executables that were to be hashed.
-    pub fn hash_stats(&self) -> crate::hash::Stats {
+    pub fn hash_stats(&self) -> Stats {
         self.tracker.hash_stats()
     }
 

@@ -14,11 +14,17 @@ use crate::health::is_needless;
 use crate::host::Host;
 use crate::probe::{HookReport, OBJECT_EMBEDDED, Probes, Settings};
 use crate::procfs;
+use crate::sandbox::{account, folders};
 
 /// The running kernel's type information.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Exists when the kernel has kprobes that programs can be attached to.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// Exists when system calls can be filtered.
+const SECCOMP: &str = "/proc/sys/kernel/seccomp/actions_avail";
+/// Sizes of machines for which the maps' memory is told.
+const PROCESSORS: [usize; 4] = [2, 8, 64, 256];
 
 /// A fact about the system, with how it is and what follows from it.
 type Fact = (&'static str, String);
@@ -26,13 +32,16 @@ type Fact = (&'static str, String);
 /// Attaches everything, reports, and detaches it again.
 pub fn run(config: &Config, as_json: bool) -> Result<ExitCode> {
     let host = Host::read(config.hostname.as_deref());
-    let facts = facts(config, &host);
+    let mut facts = facts(config, &host);
     // A sensor that runs already goes on undisturbed.
     let probes = Probes::load(&Settings { beside: true, ..config.probe_settings() });
     let (hooks, maps) = match &probes {
         Ok(probes) => (probes.report(), probes.map_bytes()),
         Err(_) => (&[][..], Vec::new()),
     };
+    if let Ok(probes) = &probes {
+        facts.push(("maps elsewhere", growth(probes)));
+    }
     let good = probes.is_ok() && hooks.iter().all(|hook| hook.attached.is_some() || !hook.required);
     let error = probes.as_ref().err().map(ToString::to_string);
     let text = match as_json {
@@ -41,6 +50,13 @@ pub fn run(config: &Config, as_json: bool) -> Result<ExitCode> {
     };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tells what the maps take on other machines, as counters are per processor.
+fn growth(probes: &Probes) -> String {
+    let told =
+        PROCESSORS.map(|number| format!("{} on {number}", size(probes.map_bytes_with(number))));
+    format!("about {} processors, once the tables that grow are full", told.join(", "))
 }
 
 fn facts(config: &Config, host: &Host) -> Vec<Fact> {
@@ -70,6 +86,7 @@ fn facts(config: &Config, host: &Host) -> Vec<Fact> {
                 None => "missing; records have no cgroup and no container".to_owned(),
             },
         ),
+        ("sandbox", sandbox(config)),
         ("watched tasks", shown(&config.scope.cgroup, "all")),
         ("watched network", shown(&config.scope.netns, "this namespace")),
     ];
@@ -78,6 +95,23 @@ fn facts(config: &Config, host: &Host) -> Vec<Fact> {
         facts.push(("running sensor", format!("pid {pid}; {means}")));
     }
     facts
+}
+
+/// Tells what the process that parses will be held by.
+fn sandbox(config: &Config) -> String {
+    let landlock = match folders::version() {
+        Some(version) => format!("landlock version {version}"),
+        None => "no landlock; the worker reads what its user may read".to_owned(),
+    };
+    let seccomp = match Path::new(SECCOMP).exists() {
+        true => "seccomp",
+        false => "no seccomp; any system call is let through",
+    };
+    let user = match account::find(config.user.as_deref()) {
+        Some(account) => format!("user {}", account.uid),
+        None => "no such user; the sensor will not start".to_owned(),
+    };
+    format!("no new privileges, {landlock}, {seccomp}, {user}")
 }
 
 /// Returns the pid of a sensor that runs on this host already.

@@ -376,6 +376,11 @@ impl Probes {
         self.map_bytes.clone()
     }
 
+    /// Returns the kernel memory that all maps would take on a machine with so many processors.
+    pub fn map_bytes_with(&self, processors: usize) -> u64 {
+        memory::with_processors(&self.programs, processors)
+    }
+
     /// Attaches the ends first: an end without a begin is nothing.
     fn attach_both(
         &mut self,

@@ -89,6 +89,17 @@ pub(super) fn version(settings: &Settings) -> Result<String, ProbeError> {
     Ok(hasher.finalize().to_hex()[..VERSION_DIGITS].to_owned())
 }
 
+/// Returns how many entries a table has on a machine with so many processors, if that depends.
+pub(super) fn entries(map: &str, cpus: usize) -> Option<u32> {
+    match map.rsplit_once('_')?.0 {
+        "FLOWS" => Some(flows(cpus)),
+        "PAIRS" => Some(flows(cpus) / FLOWS_PER_PAIR),
+        "PREFIXES" => Some(flows(cpus) / FLOWS_PER_PREFIX),
+        "DNS" => Some(dns(cpus)),
+        _ => None,
+    }
+}
+
 fn flows(cpus: usize) -> u32 {
     let entry = size_of::<FlowKey>() + size_of::<FlowStats>() * cpus + ENTRY_OVERHEAD;
     (FLOW_TABLE_BYTES / entry).clamp(FLOWS_MIN, FLOWS_MAX) as u32
@@ -149,6 +160,13 @@ mod tests {
         assert_eq!(flows(1024), FLOWS_MIN as u32);
         let middle = flows(16) as usize;
         assert!((FLOWS_MIN..FLOWS_MAX).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn tables_that_depend_on_processors_are_known_by_name() {
+        assert_eq!(entries("FLOWS_EVEN", 2), Some(flows(2)));
+        assert_eq!(entries("PAIRS_ODD", 64), Some(flows(64) / FLOWS_PER_PAIR));
+        assert_eq!((entries("SEEN", 2), entries("CALLS_EVEN", 2)), (None, None));
     }
 
     #[test]

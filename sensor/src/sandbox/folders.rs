@@ -41,6 +41,16 @@ pub fn restrict(state: &OwnedFd, more: &[PathBuf]) -> Result<&'static str, Rules
     })
 }
 
+/// Returns the version of landlock that this kernel has, if it has any.
+pub fn version() -> Option<u32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`.
+    const VERSION: u32 = 1;
+    let nothing = std::ptr::null::<u8>();
+    // SAFETY: asked for the version, the call takes no memory.
+    let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, VERSION) };
+    u32::try_from(answer).ok().filter(|&version| version > 0)
+}
+
 fn rules(state: &OwnedFd, more: &[PathBuf]) -> Result<RestrictionStatus, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     // Nothing in the state folder is ever executed.
