@@ -39,8 +39,10 @@ fn settings() -> Settings {
 
 /// Runs a command to its end and returns its exec record.
 fn exec_of(watch: &mut Watch, command: &mut Command) -> Result<Exec> {
-    // cargo sets it, longer than a record may tell.
-    command.env_remove("LD_LIBRARY_PATH");
+    // cargo sets it, longer than a record may tell; a trial that sets it itself keeps it.
+    if command.get_envs().all(|(name, _)| name != "LD_LIBRARY_PATH") {
+        command.env_remove("LD_LIBRARY_PATH");
+    }
     let mut child = command.spawn().with_context(|| format!("could not run {command:?}"))?;
     let id = child.id();
     child.wait()?;

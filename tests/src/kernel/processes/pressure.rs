@@ -21,7 +21,7 @@ use sensor::{
 use sensor_abi::{loss::Loss, seen::Signal};
 
 use super::{
-    TRUE, settings,
+    TRUE,
     storms::{Shared, account, count, delivered, fork_many, run_many, scoped},
 };
 use crate::{
@@ -104,7 +104,8 @@ fn flood_then_act() -> Result<Completion> {
     let watched = [file.display().to_string()];
     let files = Watched::new(Some(&watched), Some(&[]), Some(&[]))?;
     let scope = Scope { cgroup: Some(all.path().to_owned()), netns: None };
-    let mut watch = Watch::start(&Settings { files, scope, ..settings() })?;
+    let interfaces = vec!["lo".to_owned()];
+    let mut watch = Watch::start(&Settings { interfaces, files, scope, ..Settings::default() })?;
     let (opened, forked) = (Shared::new()?, Shared::new()?);
     let joins = bad.path().join("cgroup.procs");
     let path = CString::new(file.as_os_str().as_bytes())?;
