@@ -29,7 +29,7 @@ use crate::probe::{Maps, ProbeError};
 
 mod coarse;
 mod packets;
-mod record;
+pub mod record;
 mod rings;
 mod tally;
 mod twin;

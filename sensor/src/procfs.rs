@@ -45,9 +45,7 @@ pub fn all() -> Vec<Seen> {
 /// Returns one process, `None` when it is gone or cannot be read.
 pub fn one(pid: u32) -> Option<Seen> {
     let read = |file| privileged::read(pid, file).ok();
-    let mut seen = parse_stat(&read(ProcFile::Stat)?)?;
-    seen.flags = process_flag::SEEDED;
-    parse_status(&read(ProcFile::Status)?, &mut seen);
+    let mut seen = parse(&read(ProcFile::Stat)?, &read(ProcFile::Status)?)?;
     match privileged::link(pid, ProcLink::Exe) {
         Ok(exe) => set_exe(&mut seen, &exe),
         // A kernel thread has no image; of another task it means that it may not be read.
@@ -65,6 +63,14 @@ pub fn one(pid: u32) -> Option<Seen> {
     }
     let cgroup = read(ProcFile::Cgroup).unwrap_or_default();
     seen.cgroup = crate::cgroup::unified_path(&cgroup).unwrap_or_default().to_vec();
+    Some(seen)
+}
+
+/// Reads the texts of a process's `stat` and `status`.
+pub fn parse(stat: &[u8], status: &[u8]) -> Option<Seen> {
+    let mut seen = parse_stat(stat)?;
+    seen.flags = process_flag::SEEDED;
+    parse_status(status, &mut seen);
     Some(seen)
 }
 

@@ -12,7 +12,7 @@ use sensor_abi::parse::payload::DNS_PORTS;
 use wire::batch::Lane;
 
 use self::capture::Capture;
-use self::count::Counter;
+use self::count::{Counter, Totals};
 use self::side::Sides;
 use crate::batch::Batcher;
 use crate::clock::ClockPair;
@@ -29,9 +29,9 @@ use crate::uplink::Uplink;
 use crate::watch;
 
 pub mod capture;
-mod count;
+pub mod count;
 mod frame;
-mod side;
+pub mod side;
 
 /// How long the brain may take for the last batches; they stay in the spool after that.
 const LAST_BATCHES: Duration = Duration::from_secs(60);
@@ -161,7 +161,7 @@ async fn send(
 
 /// A capture on its way through the sensor.
 #[derive(Debug)]
-struct Replay {
+pub struct Replay {
     counter: Counter,
     tracker: Tracker,
     payloads: Payloads,
@@ -171,12 +171,13 @@ struct Replay {
     /// When the running tick ends; `None` before the first frame.
     ends_ns: Option<u64>,
     /// What the last step gave.
-    observed: Vec<Observation>,
+    pub observed: Vec<Observation>,
     flows: u64,
 }
 
 impl Replay {
-    fn new(options: &Options, tick_ns: u64) -> Self {
+    /// Starts with nothing read.
+    pub fn new(options: &Options, tick_ns: u64) -> Self {
         Self {
             counter: Counter::new(Sides::new(&options.local), PORTS),
             tracker: Tracker::new(Vec::new()),
@@ -191,7 +192,7 @@ impl Replay {
 
     /// Reads one tick's frames, the first of the next tick included, and what they come to; `false`
     /// at the end of the capture. What was read before an error is told as well.
-    fn step<R: std::io::Read>(
+    pub fn step<R: std::io::Read>(
         &mut self,
         capture: &mut Capture<R>,
     ) -> Result<bool, capture::CaptureError> {
@@ -227,6 +228,11 @@ impl Replay {
                 return Ok(true);
             }
         }
+    }
+
+    /// Returns what was read so far.
+    pub fn totals(&self) -> Totals {
+        self.counter.totals
     }
 
     fn tick(&mut self) {

@@ -108,7 +108,7 @@ fn inode(path: &Path) -> Option<u64> {
 
 /// Parses a line of a table into the socket's inode, its ends, and whether it listens; `None` for
 /// the states between.
-fn line(text: &str, protocol: u8, picked: (u16, u16)) -> Option<(u64, (Tuple, bool))> {
+pub fn line(text: &str, protocol: u8, picked: (u16, u16)) -> Option<(u64, (Tuple, bool))> {
     let mut words = text.split_ascii_whitespace().skip(1);
     let (local, local_port) = end(words.next()?)?;
     let (remote, remote_port) = end(words.next()?)?;

@@ -49,7 +49,8 @@ impl Users {
     }
 }
 
-fn parse(text: &[u8]) -> HashMap<u32, Rc<[u8]>> {
+/// Reads the text of a passwd file.
+pub fn parse(text: &[u8]) -> HashMap<u32, Rc<[u8]>> {
     let mut names = HashMap::new();
     for line in text.split(|&b| b == b'\n') {
         let mut fields = line.split(|&b| b == b':');

@@ -15,8 +15,8 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::observation::{Observation, Record};
 
-pub(crate) mod json;
-pub(crate) mod line;
+pub mod json;
+pub mod line;
 mod told;
 
 /// Returns a record as one line of JSON; `start` dates the start of processes.

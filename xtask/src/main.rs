@@ -5,6 +5,7 @@ mod build;
 mod chart;
 mod count;
 mod eval;
+mod fuzz;
 mod setup;
 mod shell;
 mod test;
@@ -91,6 +92,14 @@ enum Command {
         #[arg(long)]
         rendered: bool,
     },
+    /// Give hostile bytes to every parser of the sensor and of the protocol, led by coverage.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u64,
+        /// Targets; all of them when none is named.
+        targets: Vec<String>,
+    },
     /// Check the rules of this code base that a machine can judge.
     Tidy,
     /// What continuous integration runs: the same as `test`.
@@ -98,6 +107,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrapped() {
+        return code;
+    }
     match run(Arguments::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -131,6 +143,7 @@ fn run(command: Command) -> Result<bool> {
             }
             chart::check(!rendered).map(|count| count.failed == 0 && count.passed > 0)
         }
+        Command::Fuzz { seconds, targets } => fuzz::run(seconds, &targets),
         Command::Tidy => tidy::run(&shell::root()).map(|()| true),
     }
 }

@@ -7,16 +7,17 @@ use zerocopy::FromBytes as _;
 use super::{ExecView, FileView, Record};
 
 /// Reads records.
-#[derive(Debug)]
-pub(super) struct Decoder;
+#[derive(Debug, Default)]
+pub struct Decoder;
 
 impl Decoder {
-    pub(super) fn new() -> Self {
+    /// Starts a decoder.
+    pub fn new() -> Self {
         Self
     }
 
     /// Reads one record; `None` when its kind or length is unknown.
-    pub(super) fn decode<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Record<'a>> {
+    pub fn decode<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Record<'a>> {
         let (kind, _) = u32::read_from_prefix(bytes).ok()?;
         match kind {
             abi::kind::EXEC => exec(bytes).map(Record::Exec),

@@ -323,7 +323,7 @@ pub fn of_line(text: &[u8], cut: bool, calendar: &Calendar) -> Option<Login<Text
 }
 
 /// Returns what an entry of the journal says.
-fn of_entry(entry: &Entry) -> Option<Login<Text>> {
+pub fn of_entry(entry: &Entry) -> Option<Login<Text>> {
     let cut = entry.message.len() > super::LINE_MAX;
     let message = &entry.message[..entry.message.len().min(super::LINE_MAX)];
     let mut login = record(&entry.program, message)?;

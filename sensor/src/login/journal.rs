@@ -238,7 +238,8 @@ struct Fields {
     exe: Value,
 }
 
-fn parse(line: &[u8]) -> Option<(Position, Entry)> {
+/// Reads one line of what `journalctl -o json` prints.
+pub fn parse(line: &[u8]) -> Option<(Position, Entry)> {
     let fields: Fields = serde_json::from_slice(line).ok()?;
     let number = |value: &Value| String::from_utf8(bytes(value)).ok()?.parse::<u64>().ok();
     let written_us = fields.written.parse().ok()?;
