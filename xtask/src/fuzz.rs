@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -41,6 +41,9 @@ const CONTROL_SECONDS: u64 = 30;
 pub const SECONDS: u64 = 1;
 /// The end of a fuzzer's output that is shown for a finding.
 const LINES_SHOWN: usize = 12;
+
+/// How libFuzzer says where it put an input that broke the target.
+const WRITTEN: &str = "Test unit written to ";
 
 /// Acts as the compiler's wrapper when Cargo calls this program as one.
 pub fn wrapped() -> Option<ExitCode> {
@@ -171,7 +174,8 @@ impl Programs {
         }
     }
 
-    /// Runs libFuzzer for a while. What it learns is kept for the next time, except of a control.
+    /// Runs libFuzzer for a while. What it learns is kept for the next time, except of a control;
+    /// and what it found is run again first, until it is mended.
     fn fuzz(&self, target: &Target, seconds: u64) -> Result<Outcome> {
         let folder = self.folder.join(&target.name);
         let (corpus, found) = (folder.join("corpus"), folder.join("found"));
@@ -184,10 +188,13 @@ impl Programs {
         }
         let mut seeds = Command::new(&self.inputs);
         shell::must(seeds.args(["seeds", &target.name]).arg(&corpus))?;
-        let before = files(&found)?;
         let log = folder.join("log");
         let mut fuzzer = Command::new("nice");
-        fuzzer.args(["-n", "10"]).arg(&self.fuzzer).arg(&corpus).env(TARGET, &target.name);
+        fuzzer
+            .args(["-n", "10"])
+            .arg(&self.fuzzer)
+            .args([&corpus, &found])
+            .env(TARGET, &target.name);
         fuzzer.arg(format!("-artifact_prefix={}/", found.display()));
         fuzzer
             .arg(format!("-max_total_time={seconds}"))
@@ -200,9 +207,11 @@ impl Programs {
         fuzzer.stdout(Stdio::null()).stderr(output);
         let status = fuzzer.status().context("cannot start the fuzzer")?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        let new = files(&found)?.difference(&before).next().cloned();
-        match new {
-            Some(input) => Ok(Outcome::Found { input, text: last_lines(&text) }),
+        match text.rsplit_once(WRITTEN) {
+            Some((_, rest)) => {
+                let input = rest.lines().next().unwrap_or_default().into();
+                Ok(Outcome::Found { input, text: last_lines(&text) })
+            }
             None if status.success() => Ok(Outcome::Quiet {
                 runs: stat(&text, "number_of_executed_units:"),
                 covered: covered(&text),
@@ -210,11 +219,6 @@ impl Programs {
             None => bail!("the fuzzer failed ({status}):\n{}", last_lines(&text)),
         }
     }
-}
-
-fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
-    entries.map(|entry| Ok(entry?.path())).collect()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
