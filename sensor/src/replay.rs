@@ -61,7 +61,7 @@ pub fn run(config: &Config, options: &Options) -> Result<ExitCode> {
         }
         false => print(options, &mut replay)?,
     };
-    replay.summarise();
+    replay.summarise(options.json);
     match read {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -263,9 +263,13 @@ impl Replay {
         ClockPair { boot_ns: self.time_ns, unix_ns: self.time_ns }
     }
 
-    /// Says what was read.
-    fn summarise(&self) {
+    /// Says what was read; as JSON, in a line behind all others.
+    fn summarise(&self, json: bool) {
         let totals = self.counter.totals;
+        if json {
+            // A reader that has gone does not miss it.
+            let _ = writeln!(std::io::stdout(), "{}", totals.json());
+        }
         eprintln!(
             "{} packets, {} bytes, {} flow records, {} DNS and TLS messages; {} packets truncated, \
              {} not IP, {} of an unknown link layer",

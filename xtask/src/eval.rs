@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+mod flows;
 mod logins;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Name {
+    /// What captures hold: packets, bytes, conversations, DNS messages, TLS greetings.
+    Flows,
     /// What logs say of log-ins.
     Logins,
 }
@@ -31,6 +34,7 @@ pub struct Options {
 /// Compares; `false` when something is not as it must be.
 pub fn run(options: &Options) -> Result<bool> {
     match options.name {
+        Name::Flows => flows::run(options.material.as_deref(), options.json),
         Name::Logins => logins::run(options.material.as_deref(), options.json),
     }
 }

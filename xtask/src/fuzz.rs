@@ -1,7 +1,8 @@
-//! Fuzzing: libFuzzer around every parser, our own crates instrumented for it, on a stable compiler.
+//! Fuzzing: libFuzzer around every parser, our own crates instrumented for it, on a stable
+//! compiler.
 //!
-//! The compiler's wrapper is this program itself ([`wrapped`]): Cargo calls it for the crates of the
-//! workspace only, so that dependencies are those of every other build.
+//! The compiler's wrapper is this program itself ([`wrapped`]): Cargo calls it for the crates of
+//! the workspace only, so that dependencies are those of every other build.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -177,11 +178,12 @@ impl Programs {
     /// Runs libFuzzer for a while. What it learns is kept for the next time, except of a control;
     /// and what it found is run again first, until it is mended.
     fn fuzz(&self, target: &Target, seconds: u64) -> Result<Outcome> {
-        let folder = self.folder.join(&target.name);
+        let folder = match target.control {
+            // Nothing of it is kept, and another search may look for it at the same time.
+            true => self.folder.join(format!("{}-{}", target.name, std::process::id())),
+            false => self.folder.join(&target.name),
+        };
         let (corpus, found) = (folder.join("corpus"), folder.join("found"));
-        if target.control && folder.exists() {
-            fs::remove_dir_all(&folder).context("cannot remove an old corpus")?;
-        }
         for folder in [&corpus, &found] {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -207,6 +209,9 @@ impl Programs {
         fuzzer.stdout(Stdio::null()).stderr(output);
         let status = fuzzer.status().context("cannot start the fuzzer")?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        if target.control {
+            fs::remove_dir_all(&folder).context("cannot remove a control's folder")?;
+        }
         match text.rsplit_once(WRITTEN) {
             Some((_, rest)) => {
                 let input = rest.lines().next().unwrap_or_default().into();

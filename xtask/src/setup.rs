@@ -25,11 +25,14 @@ pub enum Need {
     Bench,
     /// Rendering and checking the Helm chart.
     Chart,
+    /// Independent readers of captures.
+    Eval,
 }
 
 /// Programs that Debian's packages bring: need, program, package.
-const PACKAGES: [(Need, &str, &str); 16] = [
+const PACKAGES: [(Need, &str, &str); 19] = [
     (Need::Build, "cc", "gcc"),
+    (Need::Build, "c++", "g++"),
     (Need::Build, "ld", "binutils"),
     (Need::Build, "git", "git"),
     (Need::Demo, "ip", "iproute2"),
@@ -45,6 +48,8 @@ const PACKAGES: [(Need, &str, &str); 16] = [
     (Need::Bench, "tcpdump", "tcpdump"),
     (Need::Bench, "softflowd", "softflowd"),
     (Need::Chart, "python3", "python3-venv"),
+    (Need::Eval, "tshark", "tshark"),
+    (Need::Eval, "capinfos", "wireshark-common"),
 ];
 
 /// Oldest Node that the console's tools run on.

@@ -9,18 +9,20 @@ use anyhow::{Context, Result};
 
 use crate::count::Count;
 use crate::setup::{self, Need};
-use crate::{build, chart, shell, tidy, vm};
+use crate::{build, chart, fuzz, shell, tidy, vm};
 
 /// A test step: its name and what it runs.
 type Step = (&'static str, fn() -> Result<Count>);
 
 /// Steps that take seconds to a few minutes.
-const QUICK: [Step; 8] = [
+const QUICK: [Step; 10] = [
     ("format", || one(shell::cargo().args(["fmt", "--all", "--check"]))),
     ("tidy", || Ok(Count::of_one(told(tidy::run(&shell::root()))))),
     ("lints", || one(&mut clippy())),
     ("console", || one(build::npm().args(["run", "--silent", "check"]))),
     ("host tests", || harness(&mut host_tests())),
+    ("trials' own tests", || harness(&mut own_tests())),
+    ("fuzz", || fuzz::count(fuzz::SECONDS, &[])),
     ("kernel trials", || trials("kernel")),
     ("fleet trials", || trials("fleet")),
     ("chart", chart::run),
@@ -104,6 +106,14 @@ fn host_tests() -> Command {
     tests.args(["test", "--locked", "--workspace", "--exclude", "tests", "--no-fail-fast"]);
     // Without documentation tests, of which there are none; looking for them takes a minute.
     tests.args(["--lib", "--bins", "--tests"]);
+    tests.env("SAKURAMORI_BPF", "require");
+    tests
+}
+
+/// Tests of what the trials are made of.
+fn own_tests() -> Command {
+    let mut tests = shell::cargo();
+    tests.args(["test", "--locked", "-p", "tests", "--lib", "--bins", "--no-fail-fast"]);
     tests.env("SAKURAMORI_BPF", "require");
     tests
 }

@@ -95,6 +95,19 @@ pub struct Header {
 }
 
 impl Header {
+    /// Reads the header at the start of a message. Of one that was captured in part there may be
+    /// id and flags only; then it counts nothing.
+    pub fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        let (id, flags) = (be16(bytes, 0)?, be16(bytes, 2)?);
+        let begun = Self { id, flags, ..Self::default() };
+        Ok(match (be16(bytes, 4), be16(bytes, 6), be16(bytes, 8), be16(bytes, 10)) {
+            (Ok(questions), Ok(answers), Ok(authorities), Ok(additionals)) => {
+                Self { questions, answers, authorities, additionals, ..begun }
+            }
+            _ => begun,
+        })
+    }
+
     /// Returns whether this is a response.
     pub const fn is_response(&self) -> bool {
         self.flags & flag::RESPONSE != 0
@@ -138,7 +151,10 @@ impl<'a> Message<'a> {
     ///
     /// A message without a question is well-formed. With an unreadable one it is not.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Problem> {
-        let header = header(bytes)?;
+        if bytes.len() < HEADER_LEN {
+            return Err(Problem::Truncated);
+        }
+        let header = Header::read(bytes)?;
         let mut message = Self { bytes, answers_at: Ok(HEADER_LEN), header, question: None };
         if header.questions == 0 {
             return Ok(message);
@@ -187,17 +203,6 @@ pub fn framed(payload: &[u8]) -> Option<Framed<'_>> {
     }
     let message = &rest[..length.min(rest.len())];
     Some(Framed { message, cut: length > rest.len(), more: rest.len() > length })
-}
-
-fn header(bytes: &[u8]) -> Result<Header, Problem> {
-    Ok(Header {
-        id: be16(bytes, 0)?,
-        flags: be16(bytes, 2)?,
-        questions: be16(bytes, 4)?,
-        answers: be16(bytes, 6)?,
-        authorities: be16(bytes, 8)?,
-        additionals: be16(bytes, 10)?,
-    })
 }
 
 fn question(bytes: &[u8], at: usize) -> Result<(Question, usize), Problem> {

@@ -86,6 +86,10 @@ fn message(record: &mut Dns<Text>, bytes: &[u8], part: bool) {
         (true, Problem::Truncated) => dns_flag::PARTIAL,
         _ => dns_flag::MALFORMED,
     };
+    // A question that cannot be read does not hide whether somebody asks or answers.
+    if let Ok(header) = dns::Header::read(bytes) {
+        header_of(record, &header);
+    }
     let message = match Message::parse(bytes) {
         Ok(message) => message,
         Err(problem) => {
@@ -93,15 +97,6 @@ fn message(record: &mut Dns<Text>, bytes: &[u8], part: bool) {
             return;
         }
     };
-    let header = message.header;
-    record.id = header.id;
-    record.response_code = header.rcode();
-    if header.is_response() {
-        record.flags |= dns_flag::RESPONSE;
-    }
-    if header.flags & dns::flag::TRUNCATED != 0 {
-        record.flags |= dns_flag::TRUNCATED;
-    }
     if let Some(question) = message.question {
         record.name = Text::from(question.name.as_bytes());
         record.query_type = question.kind;
@@ -112,8 +107,19 @@ fn message(record: &mut Dns<Text>, bytes: &[u8], part: bool) {
             Err(problem) => record.flags |= flag(problem),
         }
     }
-    if usize::from(header.answers) > record.answers.len() {
+    if usize::from(message.header.answers) > record.answers.len() {
         record.flags |= dns_flag::MORE_ANSWERS;
+    }
+}
+
+fn header_of(record: &mut Dns<Text>, header: &dns::Header) {
+    record.id = header.id;
+    record.response_code = header.rcode();
+    if header.is_response() {
+        record.flags |= dns_flag::RESPONSE;
+    }
+    if header.flags & dns::flag::TRUNCATED != 0 {
+        record.flags |= dns_flag::TRUNCATED;
     }
 }
 

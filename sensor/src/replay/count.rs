@@ -39,6 +39,17 @@ pub struct Totals {
     pub messages: u64,
 }
 
+impl Totals {
+    /// Returns the totals as a record of their own.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "kind": "capture", "packets": self.packets, "bytes": self.bytes,
+            "truncated": self.truncated, "not_ip": self.not_ip,
+            "unknown_link": self.unknown_link, "messages": self.messages,
+        })
+    }
+}
+
 /// Counters of one tick.
 #[derive(Debug)]
 pub struct Counter {

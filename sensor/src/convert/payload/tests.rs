@@ -67,6 +67,15 @@ fn a_part_is_no_mistake_of_the_sender() {
 }
 
 #[test]
+fn a_response_whose_question_cannot_be_read_is_still_one() {
+    let bytes = response();
+    let cut = dns(form::DNS_UDP, &bytes[..14], 14);
+    assert_eq!((cut.id, cut.flags), (0x0102, dns_flag::RESPONSE | dns_flag::MALFORMED));
+    let part = dns(form::DNS_UDP, &bytes[..4], bytes.len());
+    assert_eq!((part.id, part.flags), (0x0102, dns_flag::RESPONSE | dns_flag::PARTIAL));
+}
+
+#[test]
 fn a_greeting_in_parts_has_no_fingerprint() {
     let mut hello = vec![0x16, 3, 1, 0, 47, 1, 0, 0, 43, 3, 3];
     hello.extend([0; 33]);
