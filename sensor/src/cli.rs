@@ -125,6 +125,9 @@ pub struct ReplayArgs {
     /// RFC 4193 are; between two of a kind, the host is the one that begins.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub local: Vec<IpNet>,
+    /// Look into one level of GRE, VXLAN and IP in IP; the `collect.tunnels` of a capture.
+    #[arg(long)]
+    pub tunnels: bool,
     /// Print one JSON object per line.
     #[arg(long, conflicts_with = "brain")]
     pub json: bool,
@@ -237,7 +240,8 @@ impl ReplayArgs {
     /// Returns what is to be replayed and where to.
     pub fn options(self) -> Options {
         let send = self.brain.is_some();
-        Options { file: self.file, local: self.local, json: self.json, send }
+        let Self { file, local, tunnels, json, .. } = self;
+        Options { file, local, tunnels, json, send }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Options {
     pub file: PathBuf,
     /// Networks that are the host's side; none means private ones, else whoever begins.
     pub local: Vec<IpNet>,
+    /// Whether one level of tunnel is looked into.
+    pub tunnels: bool,
     /// Whether records are printed as JSON.
     pub json: bool,
     /// Whether records go to the brain instead of the terminal.
@@ -179,7 +181,7 @@ impl Replay {
     /// Starts with nothing read.
     pub fn new(options: &Options, tick_ns: u64) -> Self {
         Self {
-            counter: Counter::new(Sides::new(&options.local), PORTS),
+            counter: Counter::new(Sides::new(&options.local), PORTS, options.tunnels),
             tracker: Tracker::new(Vec::new()),
             payloads: Payloads::default(),
             tick_ns,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sensor_abi::flow::{FlowKey, FlowStats};
 use sensor_abi::parse::cursor::Bytes;
-use sensor_abi::parse::headers::{Headers, Problem, Way};
+use sensor_abi::parse::headers::{Headers, Problem, Reading, Way};
 use sensor_abi::parse::payload::{self, Copied, DNS_PORTS, Found, form};
 use sensor_abi::record::payload::{Payload, Repeats};
 use sensor_ebpf::tally::{self, Sample};
@@ -55,6 +55,7 @@ impl Totals {
 pub struct Counter {
     sides: Sides,
     dns_ports: [u16; DNS_PORTS],
+    tunnels: bool,
     flows: HashMap<FlowKey, FlowStats>,
     repeats: HashMap<u64, Repeats>,
     scratch: Vec<u8>,
@@ -73,10 +74,10 @@ pub struct Message<'a> {
 
 impl Counter {
     /// Starts with nothing counted.
-    pub fn new(sides: Sides, dns_ports: [u16; DNS_PORTS]) -> Self {
+    pub fn new(sides: Sides, dns_ports: [u16; DNS_PORTS], tunnels: bool) -> Self {
         let (flows, repeats) = (HashMap::new(), HashMap::new());
         let (scratch, totals) = (Vec::new(), Totals::default());
-        Self { sides, dns_ports, flows, repeats, scratch, totals }
+        Self { sides, dns_ports, tunnels, flows, repeats, scratch, totals }
     }
 
     /// Returns whether the tick should end before another frame is taken.
@@ -114,11 +115,18 @@ impl Counter {
 
     /// Reads the headers, seen from the side that is the host.
     fn read(&mut self, bytes: &[u8], interface: u32, told: Option<Way>) -> (Headers, Way) {
-        let arrived = Headers::ethernet(&Bytes(bytes), interface, Way::Ingress);
+        let tunnels = self.tunnels;
+        let seen = |way| {
+            let mut headers = Headers::default();
+            let reading = Reading { ifindex: interface, way, tunnels };
+            headers.read_ethernet(&Bytes(bytes), reading);
+            headers
+        };
+        let arrived = seen(Way::Ingress);
         let way = told.unwrap_or_else(|| self.sides.way(&arrived.key, arrived.tcp));
         match way {
             Way::Ingress => (arrived, way),
-            Way::Egress => (Headers::ethernet(&Bytes(bytes), interface, way), way),
+            Way::Egress => (seen(way), way),
         }
     }
 

@@ -22,7 +22,7 @@ fn capture(frames: usize) -> Vec<u8> {
 }
 
 fn options() -> Options {
-    Options { file: PathBuf::new(), local: Vec::new(), json: true, send: false }
+    Options { file: PathBuf::new(), local: Vec::new(), tunnels: false, json: true, send: false }
 }
 
 fn all(file: &[u8]) -> (Replay, bool) {

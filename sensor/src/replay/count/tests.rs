@@ -21,7 +21,7 @@ fn frame(bytes: &[u8]) -> Frame<'_> {
 }
 
 fn counter() -> Counter {
-    Counter::new(Sides::new(&[]), PORTS)
+    Counter::new(Sides::new(&[]), PORTS, false)
 }
 
 const QUERY: &[u8] = b"\x01\x02\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
@@ -40,6 +40,20 @@ fn both_directions_are_one_flow_with_lengths_as_captured() {
     assert_eq!((stats.egress.packets, stats.egress.bytes), (1, out.len() as u64));
     assert_eq!((stats.ingress.packets, stats.ingress.bytes), (1, back.len() as u64));
     assert!(counter.tick().0.is_empty());
+}
+
+#[test]
+fn tunnels_are_looked_into_when_that_is_asked_for() {
+    let inner = datagram(CLIENT, SERVER, QUERY);
+    let outer = datagram(([10, 0, 0, 1], 0), ([203, 0, 113, 1], 0), &[]);
+    let mut wrapped = [&outer[..20], &inner].concat();
+    wrapped[9] = 4;
+    for (tunnels, protocol, told) in [(false, 4, false), (true, 17, true)] {
+        let mut counter = Counter::new(Sides::new(&[]), PORTS, tunnels);
+        assert_eq!(counter.frame(&frame(&wrapped), 5).is_some(), told);
+        let (flows, _) = counter.tick();
+        assert_eq!(flows.iter().map(|(key, _)| key.protocol).collect::<Vec<_>>(), [protocol]);
+    }
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(super) const TARGET: Target = Target {
 const TICK_NS: u64 = 1_000_000_000;
 
 fn check(input: &[u8]) {
-    let options = Options { file: PathBuf::new(), local: Vec::new(), json: true, send: false };
+    let options =
+        Options { file: PathBuf::new(), local: Vec::new(), tunnels: true, json: true, send: false };
     let mut replay = Replay::new(&options, TICK_NS);
     let Ok(mut capture) = Capture::read(input) else { return };
     let mut observed = Vec::new();

@@ -84,7 +84,7 @@ fn mirrored(key: FlowKey) -> FlowKey {
 
 /// A frame is counted in full, in one flow, and told.
 fn count(link: u32, bytes: &[u8]) {
-    let mut counter = Counter::new(Sides::new(&[]), PORTS);
+    let mut counter = Counter::new(Sides::new(&[]), PORTS, true);
     let length = bytes.len() as u32 + 4;
     let frame = Frame { time_ns: 5, link, interface: 1, length, bytes };
     let mut told = Vec::new();
