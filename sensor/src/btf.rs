@@ -15,6 +15,9 @@ const HEADER: usize = 24;
 const TYPES_MAX: usize = 4_000_000;
 /// Structures nested without a name, and modifiers around a type. Kernels have fewer than ten.
 const DEPTH_MAX: usize = 32;
+/// Members that are looked at to find one. The longest structures have some hundreds; without a
+/// limit, structures without names that hold each other take as long as they please.
+const MEMBERS_MAX: usize = 65_536;
 
 mod kind {
     pub const INT: u32 = 1;
@@ -167,13 +170,14 @@ impl<'a> Btf<'a> {
     /// Returns the offset in bytes of `path`, such as `f_path.dentry`, inside a structure. Members
     /// of structures and unions without a name count as the outer structure's.
     pub fn offset(&self, structure: &'a str, path: &str) -> Option<u32> {
-        self.named(structure, kind::STRUCT).find_map(|outer| self.walk(outer, path))
+        let mut left = MEMBERS_MAX;
+        self.named(structure, kind::STRUCT).find_map(|outer| self.walk(outer, path, &mut left))
     }
 
-    fn walk(&self, mut outer: Type, path: &str) -> Option<u32> {
+    fn walk(&self, mut outer: Type, path: &str, left: &mut usize) -> Option<u32> {
         let mut bits = 0_u32;
         for name in path.split('.') {
-            let (offset, target) = self.member(&outer, name, 0)?;
+            let (offset, target) = self.member(&outer, name, 0, left)?;
             bits = bits.checked_add(offset)?;
             outer = self.resolve(target).unwrap_or(Type { kind: 0, members: 0, ..outer });
         }
@@ -182,11 +186,18 @@ impl<'a> Btf<'a> {
     }
 
     /// Returns a member's offset in bits and its type.
-    fn member(&self, outer: &Type, name: &str, depth: usize) -> Option<(u32, u32)> {
+    fn member(
+        &self,
+        outer: &Type,
+        name: &str,
+        depth: usize,
+        left: &mut usize,
+    ) -> Option<(u32, u32)> {
         if depth == DEPTH_MAX || !matches!(outer.kind, kind::STRUCT | kind::UNION) {
             return None;
         }
         for index in 0..outer.members {
+            *left = left.checked_sub(1)?;
             let at = outer.body + index * 12;
             let (text, target) = (word(self.types, at).ok()?, word(self.types, at + 4).ok()?);
             let mut offset = word(self.types, at + 8).ok()?;
@@ -198,7 +209,7 @@ impl<'a> Btf<'a> {
             }
             if self.is_named(text, "")
                 && let Some(inner) = self.resolve(target)
-                && let Some((deeper, target)) = self.member(&inner, name, depth + 1)
+                && let Some((deeper, target)) = self.member(&inner, name, depth + 1, left)
             {
                 return Some((offset.checked_add(deeper)?, target));
             }

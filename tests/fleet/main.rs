@@ -8,6 +8,7 @@ mod hosts;
 mod limits;
 mod pod;
 mod refusal;
+mod replay;
 mod restart;
 mod story;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         trial("hosts::talk_and_leave_nothing", || with_root(hosts::talk_and_leave_nothing)),
         trial("hosts::a_label_is_taken_once", || with_root(hosts::a_label_is_taken_once)),
         trial("refusal::every_wrong_peer_is_counted", || with_root(refusal::every_wrong_peer)),
+        trial("replay::capture_reaches_the_brain", || with_root(replay::capture_reaches_the_brain)),
         trial("story::demo_finds_the_attack", || with_root(story::demo_finds_the_attack)),
         trial("restart::brain_killed_mid_attack", || with_root(restart::brain_killed_mid_attack)),
         trial("guard::unit_is_strict", guard::unit_is_strict),

@@ -116,6 +116,20 @@ fn the_running_kernel_is_understood() {
     assert_eq!(arguments, Some(3));
 }
 
+/// A structure without a name that holds itself many times over.
+#[test]
+fn structures_that_hold_each_other_are_given_up() {
+    let mut file = Builder::new();
+    let members: Vec<(&str, u32, u32)> = (0..64).map(|_| ("", 2, 0)).collect();
+    file.structure(kind::STRUCT, "a", false, &members);
+    file.structure(kind::STRUCT, "", false, &members);
+    let bytes = file.bytes();
+    let types = Btf::parse(&bytes).expect("a type file");
+    let start = std::time::Instant::now();
+    assert_eq!(types.offset("a", "missing"), None);
+    assert!(start.elapsed().as_secs() < 5, "it took {:?}", start.elapsed());
+}
+
 proptest! {
     #[test]
     fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
