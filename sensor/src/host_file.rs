@@ -47,12 +47,19 @@ impl From<&Metadata> for FileStamp {
 #[derive(Clone, Debug, Default)]
 pub struct HostFiles {
     paths: Vec<PathBuf>,
+    /// Whether the loader's list begins in the same way, so that it can open what is refused here.
+    known_to_loader: bool,
 }
 
 impl HostFiles {
     /// Fixes the list.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths }
+        Self { paths, known_to_loader: false }
+    }
+
+    /// Fixes a list that begins with the logs that the loader knows too, in the same order.
+    pub fn of_logs(paths: Vec<PathBuf>) -> Self {
+        Self { paths, known_to_loader: true }
     }
 
     /// Opens a file of the list. Anything but a regular file is refused: reading a pipe or a
@@ -61,7 +68,7 @@ impl HostFiles {
         let Some(place) = self.place(path) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        open_regular(path).or_else(|error| regular(privileged::open_log(place, 0, error)?))
+        open_regular(path).or_else(|error| self.by_loader(place, 0, error))
     }
 
     /// Opens a file by its place in the list, or the one that it was rotated to by the low bits of
@@ -74,6 +81,13 @@ impl HostFiles {
         let sibling =
             sibling(path, |id| id.ino as u32 == rotated).ok_or(io::ErrorKind::NotFound)?;
         open_regular(&sibling)
+    }
+
+    fn by_loader(&self, place: u32, rotated: u32, refusal: io::Error) -> io::Result<File> {
+        match self.known_to_loader {
+            true => regular(privileged::open_log(place, rotated, refusal)?),
+            false => Err(refusal),
+        }
     }
 
     fn place(&self, path: &Path) -> Option<u32> {
@@ -101,7 +115,7 @@ impl HostFiles {
     pub fn open_rotated(&self, path: &Path, id: FileId) -> Option<File> {
         let place = self.place(path)?;
         let sibling = sibling(path, |found| found == id)?;
-        let rotated = |error| regular(privileged::open_log(place, id.ino as u32, error)?);
+        let rotated = |error| self.by_loader(place, id.ino as u32, error);
         let file = open_regular(&sibling).or_else(rotated).ok()?;
         (FileStamp::from(&file.metadata().ok()?).id == id).then_some(file)
     }

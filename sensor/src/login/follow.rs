@@ -141,7 +141,7 @@ impl Logins {
         let keep = settings.state_dir.as_ref().map(|dir| dir.join(POSITIONS_FILE));
         listed.extend(keep.clone());
         listed.push(PathBuf::from(LOCALTIME));
-        let files = HostFiles::new(listed);
+        let files = HostFiles::of_logs(listed);
         let localtime = files.read(Path::new(LOCALTIME), LOCALTIME_MAX).ok();
         let kept = keep.as_deref().and_then(|path| load(&files, path)).unwrap_or_default();
         let live = settings.source == Source::Auto && journal_is_live();
