@@ -203,8 +203,11 @@ impl Pipeline<'_> {
         let mut status = self.collector.status();
         status.hooks.push(sandbox_text(self.held));
         status.hooks.extend(spool_text(&self.outbox.stats()));
-        let ledger = &mut self.outbox.ledger.borrow_mut();
-        let coverage = self.collector.health.coverage(now, status, ledger);
+        // The ledger is let go before the outbox, which may have losses to note, is used.
+        let coverage = {
+            let mut ledger = self.outbox.ledger.borrow_mut();
+            self.collector.health.coverage(now, status, &mut ledger)
+        };
         let full = self.batcher.add_coverage(&coverage, now);
         full.iter().for_each(|cut| self.outbox.push(cut));
         self.cut(Lane::Bulk);

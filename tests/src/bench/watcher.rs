@@ -134,6 +134,11 @@ impl Kind {
         }
     }
 
+    /// Whether somebody else made it.
+    pub fn is_peer(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Floor | Self::Sensor)
+    }
+
     /// Says why it cannot run here, or nothing when it can.
     pub fn impossible(self, workload: Workload) -> Option<String> {
         match self {

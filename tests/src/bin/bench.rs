@@ -28,6 +28,9 @@ enum What {
         /// Part of the usual number of operations, for trying things out.
         #[arg(long, default_value_t = 1.0, hide = true)]
         scale: f64,
+        /// Leave the peers out, for trying things out.
+        #[arg(long, hide = true)]
+        alone: bool,
     },
 }
 
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
 
 fn run(what: &What) -> Result<()> {
     interrupt::install()?;
-    let What::Sensor { json, pairs, scale } = *what;
+    let What::Sensor { json, pairs, scale, alone } = *what;
     let tell = |value: Value, line: String| match json {
         true => println!("{value}"),
         false => println!("{line}"),
@@ -53,7 +56,9 @@ fn run(what: &What) -> Result<()> {
         println!("{}", report::heading());
     }
     let stand = Stand::new()?;
-    bench::storms(&stand, Options { pairs, scale }, |row| tell(row.to_json(), row.to_line()))?;
+    bench::storms(&stand, Options { pairs, scale, peers: !alone }, |row| {
+        tell(row.to_json(), row.to_line())
+    })?;
     let idle = Idle::measure(&stand, scale)?;
     tell(idle.to_json(), idle.to_lines());
     for size in size::measure(&stand)? {

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::brain::Brain;
 use super::process::{Place, Running};
@@ -66,8 +66,13 @@ impl Sensor {
         launch(folder, control, host, None, &[])
     }
 
-    /// Fails with the end of the log when the sensor has ended by itself.
+    /// Fails with the end of the log when the sensor has ended by itself, and when its worker has
+    /// panicked, however soon there was another one.
     pub fn alive(&mut self) -> Result<()> {
+        let log = self.log();
+        if let Some(at) = log.find("panicked at") {
+            bail!("the worker panicked:\n{}", log[at..].lines().take(4).collect::<String>());
+        }
         self.process.alive().with_context(|| {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
