@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Completion;
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 use tests::fleet::process::Running;
@@ -193,7 +194,13 @@ pub fn disk_fails() -> Result<Completion> {
         let before = processes(&guarded)?;
         for (what, flags) in [("full", None), ("read-only", Some(MsFlags::MS_RDONLY))] {
             if let Some(flags) = flags {
-                small_disk(&disk.0, flags | MsFlags::MS_REMOUNT, OPTIONS)?;
+                // Busy for as long as the sensor writes a file there.
+                interrupt::eventually("a disk that can be made read-only", REPORT_LIMIT, || {
+                    match small_disk(&disk.0, flags | MsFlags::MS_REMOUNT, OPTIONS) {
+                        Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => Ok(None),
+                        done => done.map(Some),
+                    }
+                })?;
             }
             guarded.brain.kill()?;
             guarded.storm(EXECUTIONS, || Ok(()))?;
