@@ -4,14 +4,14 @@
 //! `SAKURAMORI_TEST_SOAK_SECONDS` and `SAKURAMORI_TEST_AWAY_SECONDS` name longer times,
 //! `SAKURAMORI_TEST_MEMORY_MIB` another amount of memory.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Completion;
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 use tests::fleet::process::Running;
@@ -178,7 +178,7 @@ impl Connects {
     }
 }
 
-/// The spool's disk is full, then read-only, while the brain is away: memory stands in, and that is
+/// The spool's disk is full, then read-only as well, while the brain is away: memory stands in, and that is
 /// told.
 pub fn disk_fails() -> Result<Completion> {
     const OPTIONS: &str = "size=32k,mode=0777";
@@ -192,16 +192,9 @@ pub fn disk_fails() -> Result<Completion> {
         mounted.context("could not mount a small disk")?;
         let disk = Mounted(spool(&guarded.folder));
         let before = processes(&guarded)?;
-        for (what, flags) in [("full", None), ("read-only", Some(MsFlags::MS_RDONLY))] {
-            if let Some(flags) = flags {
-                // Busy for as long as the sensor writes a file there.
-                interrupt::eventually("a disk that can be made read-only", REPORT_LIMIT, || {
-                    match small_disk(&disk.0, flags | MsFlags::MS_REMOUNT, OPTIONS) {
-                        Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => Ok(None),
-                        done => done.map(Some),
-                    }
-                })?;
-            }
+        // A file system cannot become read-only while a file on it is written; a folder can.
+        for (what, mode) in [("full", 0o777), ("full and read-only", 0o555)] {
+            fs::set_permissions(&disk.0, Permissions::from_mode(mode))?;
             guarded.brain.kill()?;
             guarded.storm(EXECUTIONS, || Ok(()))?;
             guarded.brain.restart()?;
@@ -220,7 +213,8 @@ pub fn disk_fails() -> Result<Completion> {
             ensure!(lost(&exec) == 0, "lost although memory had room: {exec}");
         }
         // It is used again once it works.
-        small_disk(&disk.0, MsFlags::MS_REMOUNT, "size=64m,mode=0777")?;
+        fs::set_permissions(&disk.0, Permissions::from_mode(0o777))?;
+        small_disk(&disk.0, MsFlags::MS_REMOUNT, "size=64m")?;
         guarded.hook("spool", |hook| attached(hook) == "on disk")?;
         drop(guarded);
         drop(disk);
