@@ -178,8 +178,8 @@ impl Connects {
     }
 }
 
-/// The spool's disk is full, then read-only as well, while the brain is away: memory stands in, and that is
-/// told.
+/// The spool's disk is full, then read-only as well, while the brain is away: memory stands in, and
+/// that is told.
 pub fn disk_fails() -> Result<Completion> {
     const OPTIONS: &str = "size=32k,mode=0777";
     unless_possible(|| {
