@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -205,36 +205,38 @@ impl Cli {
     }
 }
 
+/// Puts what flags say of the brain, and of the host that reports to it, over the configuration.
+fn reach(
+    config: &mut Config,
+    [join, brain, hostname]: [&Option<String>; 3],
+    state_dir: Option<&Path>,
+) -> Result<(), ConfigError> {
+    config.join = join.as_deref().map(JoinToken::parse).transpose()?;
+    if let Some(address) = brain {
+        config.brain_address.clone_from(address);
+    }
+    if let Some(state_dir) = state_dir {
+        config.state_dir = state_dir.to_owned();
+    }
+    if hostname.is_some() {
+        config.hostname.clone_from(hostname);
+    }
+    Ok(())
+}
+
 impl RunArgs {
     fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
-        config.join = self.join.as_deref().map(JoinToken::parse).transpose()?;
-        if let Some(address) = &self.brain {
-            config.brain_address.clone_from(address);
-        }
-        if let Some(state_dir) = &self.state_dir {
-            config.state_dir.clone_from(state_dir);
-        }
-        if self.hostname.is_some() {
-            config.hostname.clone_from(&self.hostname);
-        }
-        self.scope.apply(config);
+        let Self { join, brain, state_dir, hostname, scope } = self;
+        reach(config, [join, brain, hostname], state_dir.as_deref())?;
+        scope.apply(config);
         Ok(())
     }
 }
 
 impl ReplayArgs {
     fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
-        config.join = self.join.as_deref().map(JoinToken::parse).transpose()?;
-        if let Some(address) = &self.brain {
-            config.brain_address.clone_from(address);
-        }
-        if let Some(state_dir) = &self.state_dir {
-            config.state_dir.clone_from(state_dir);
-        }
-        if self.hostname.is_some() {
-            config.hostname.clone_from(&self.hostname);
-        }
-        Ok(())
+        let Self { join, brain, state_dir, hostname, .. } = self;
+        reach(config, [join, brain, hostname], state_dir.as_deref())
     }
 
     /// Returns what is to be replayed and where to.
