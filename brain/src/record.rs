@@ -48,7 +48,7 @@ mod payload;
 mod process;
 
 pub use act::{Activity, Memory, MemoryAction, Privilege, PrivilegeAction, Uring};
-pub use file::{File, FileAction};
+pub use file::{File, FileAction, open_flag};
 pub use host::{Inventory, InventoryChange, InventoryKind, Login, LoginAction};
 pub use network::{
     Connection, ConnectionEvent, Counters, Direction, Flow, Sweep, Tunnel, Use, protocol, tcp_flag,

@@ -3,7 +3,6 @@
 //! A file `NAME.samples.yml` lies beside the policy `NAME.yml`. Its scenarios become batches as a
 //! sensor would send them, and go through the real detectors.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -14,6 +13,9 @@ use crate::finding::{Finding, FindingSet};
 use crate::record::{Host, HostId};
 
 mod build;
+mod scenario;
+
+pub use scenario::Sample;
 
 use build::{batches, heartbeats};
 
@@ -26,82 +28,6 @@ pub struct SampleFile {
     pub fires: Vec<Sample>,
     /// Scenarios in which it raises none.
     pub quiet: Vec<Sample>,
-}
-
-/// One scenario on one host.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sample {
-    /// What happens, in words.
-    pub name: String,
-    /// The type of the finding, where the policy has several.
-    #[serde(default)]
-    pub raises: Option<String>,
-    /// Processes by a name that only the scenario uses.
-    #[serde(default)]
-    pub(crate) processes: BTreeMap<String, ProcessText>,
-    /// What happens, in order.
-    pub(crate) events: Vec<Step>,
-}
-
-/// A process of a scenario.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ProcessText {
-    pub(crate) parent: Option<String>,
-    pub(crate) exe: String,
-    pub(crate) args: Args,
-    pub(crate) user: String,
-    pub(crate) uid: u32,
-    pub(crate) flags: Vec<String>,
-}
-
-/// Arguments: a list, or text that spaces divide.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Args {
-    Text(String),
-    List(Vec<String>),
-}
-
-impl Default for Args {
-    fn default() -> Self {
-        Self::List(Vec::new())
-    }
-}
-
-/// One event; the key names what happens and its value the process (`-` for none).
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Step {
-    pub(crate) exec: Option<String>,
-    pub(crate) exit: Option<String>,
-    pub(crate) connect: Option<String>,
-    pub(crate) connect_failed: Option<String>,
-    pub(crate) accept: Option<String>,
-    pub(crate) close: Option<String>,
-    pub(crate) flow: Option<String>,
-    pub(crate) module: Option<String>,
-    /// Name of the module.
-    pub(crate) target: String,
-    /// What descriptors 0 to 2 lead to: one word for all, or three.
-    pub(crate) stdio: Vec<String>,
-    /// Addresses with port; `{n}` stands for the number of the repetition.
-    pub(crate) local: String,
-    pub(crate) remote: String,
-    /// First and last number of the repetition, such as `1-100`.
-    pub(crate) n: Option<String>,
-    /// Time since the event before.
-    pub(crate) after_ms: u64,
-    /// For flows: `tcp`, `udp` or `icmp`.
-    pub(crate) protocol: Option<String>,
-    /// For flows: TCP flags that were sent and received, such as `SYN ACK`; `-` for no packet.
-    pub(crate) sent: Option<String>,
-    pub(crate) received: Option<String>,
-    /// For flows: packets in each direction that has any.
-    pub(crate) packets: Option<u64>,
-    /// For flows: `outgoing`, `incoming` or `unknown`.
-    pub(crate) direction: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -237,6 +163,40 @@ mod tests {
             let samples = set.samples.iter().find(|samples| samples.policy_file() == file);
             let samples = samples.unwrap_or_else(|| panic!("{file} has no samples"));
             assert!(!samples.fires.is_empty() && !samples.quiet.is_empty(), "{file}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_event_becomes_a_record() {
+        let text = "name: all
+processes: {p: {exe: /bin/x, container: c1, login_uid: 0, env: [A=b]}, q: {parent: p, euid: 0, uid: 5}}
+events:
+  - {listen: p, local: '10.0.0.1:80'}
+  - {dns: p, query: 'a{n}.example', answers: [10.0.0.1, b.example], n: 1-3}
+  - {tls: p, local: '10.0.0.1:4000', remote: '10.0.0.9:443', server_name: a.example}
+  - {file: p, action: rename, path: /a, target: /b, mode: '0644', open: [truncate]}
+  - {memory: p, action: poke, of: q}
+  - {privilege: q, action: credentials, before: [5, 5, 0], after: [0, 0, 1]}
+  - {uring: p, opcode: 18, count: 9}
+  - {activity: p, renames: 7, write_opens: 8}
+";
+        let (_, batches) = batches_of(text).unwrap();
+        let batch = &batches[0];
+        batch.check().unwrap();
+        assert_eq!((batch.dns.len(), batch.tls.len(), batch.files.len()), (3, 1, 1));
+        assert_eq!((batch.memory.len(), batch.privileges.len()), (1, 1));
+        assert_eq!((batch.urings.len(), batch.activities[0].renames), (1, 7));
+        assert_eq!(batch.memory[0].target, wire::record::ProcessRef(2));
+        for wrong in [
+            "{file: p, action: burn, path: /a}",
+            "{file: p, path: /a}",
+            "{exec: p, exit: p}",
+            "{memory: p, action: poke, of: nobody}",
+            "{dns: p, query: a, query_type: Z}",
+            "{}",
+        ] {
+            let text = format!("name: w\nprocesses: {{p: {{exe: /x}}}}\nevents: [{wrong}]\n");
+            assert!(batches_of(&text).is_err(), "{wrong}");
         }
     }
 

@@ -38,6 +38,8 @@ closed! {
         MapWriteExec = MAP_WRITE_EXEC,
         /// A socket became a standard stream.
         StreamSocket = STREAM_SOCKET,
+        /// It let another process go on by `ptrace`.
+        Resume = RESUME,
     }
 }
 

@@ -33,6 +33,17 @@ closed! {
     }
 }
 
+/// Bits of [`File::open_flags`] that detectors name, as Linux numbers them on the architectures
+/// that sensors run on.
+pub mod open_flag {
+    /// Opened for writing only.
+    pub const WRITE_ONLY: u32 = 0o1;
+    /// What was there is gone.
+    pub const TRUNCATE: u32 = 0o1000;
+    /// Every write goes to the end.
+    pub const APPEND: u32 = 0o2000;
+}
+
 /// A watched file was touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {

@@ -6,18 +6,23 @@ use std::net::SocketAddr;
 use wire::batch::{Batch, Clock, Lane, Position};
 use wire::limits::RECORDS_MAX;
 use wire::record::{
-    Address, Connection, Counters, Coverage, Exec, Exit, Flow, Privilege, Process, ProcessRef,
-    Stdio, connection_event, direction, privilege_action, process_flag, stdio_kind,
+    Address, Coverage, Exec, Exit, Process, ProcessRef, Stdio, connection_event, process_flag,
+    stdio_kind,
 };
 use wire::text::{StrId, StringTableBuilder};
 
-use super::{Args, ProcessText, Sample, Step};
-use crate::record::{protocol, tcp_flag};
+use super::scenario::{Args, ProcessText, Sample, Step};
+
+mod act;
+mod network;
 
 /// When every scenario begins.
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
 const MS: u64 = 1_000_000;
+
+/// Bytes of a SHA-256.
+const HASH_BYTES: usize = 32;
 
 /// How long a scenario goes on after its last event, so that what waits for time to pass is seen.
 const AFTERMATH_S: u64 = 30;
@@ -34,8 +39,12 @@ pub(crate) fn batches(sample: &Sample) -> Result<Vec<Batch>, String> {
 
 /// Returns batches that hold nothing but the passing of time after the scenario.
 pub(crate) fn heartbeats(sample: &Sample) -> Result<Vec<Batch>, String> {
-    let length: u64 = sample.events.iter().map(|step| step.after_ms * MS).sum();
-    let end = START_NS.saturating_add(length);
+    let mut end = START_NS;
+    for step in &sample.events {
+        let (first, last) = range(step.n.as_deref())?;
+        let times = (last - first).saturating_add(1);
+        end = end.saturating_add(step.after_ms.saturating_mul(MS).saturating_mul(times));
+    }
     let beat = |second: u64| {
         let end_ns = end.saturating_add(second * 1_000 * MS);
         let mut batch = Batch::empty(position(second + 1), Clock { boot_ns: 0, unix_ns: end_ns });
@@ -88,16 +97,25 @@ impl Builder {
         };
         let index = self.batch.processes.len() as u32;
         let process = Process {
-            pid: 1_000 + index,
+            pid: text.pid.unwrap_or(1_000 + index),
             start_ns: START_NS - 1_000 * MS + u64::from(index),
             parent,
             exe: self.string(&text.exe)?,
-            comm: self.string(text.exe.rsplit('/').next().unwrap_or(""))?,
+            comm: self.string(text.comm.as_deref().unwrap_or_else(|| leaf(&text.exe)))?,
             args: self.args(&text.args)?,
             uid: text.uid,
-            euid: text.uid,
+            euid: text.euid.unwrap_or(text.uid),
             user: self.string(&text.user)?,
             flags: flags(&text.flags)?,
+            container: self.string(&text.container)?,
+            cgroup: self.string(&text.cgroup)?,
+            cwd: self.string(&text.cwd)?,
+            script: self.string(&text.script)?,
+            tty: self.string(&text.tty)?,
+            env: self.ended(text.env.iter().map(String::as_str))?,
+            login_uid: text.login_uid.map_or(0, |uid| uid.saturating_add(1)),
+            session: text.session.map_or(0, |session| session.saturating_add(1)),
+            sha256: self.hash(&text.sha256)?,
             ..Process::default()
         };
         self.batch.processes.push(process);
@@ -107,12 +125,28 @@ impl Builder {
     }
 
     fn args(&mut self, args: &Args) -> Result<StrId, String> {
-        let words: Vec<&str> = match args {
-            Args::Text(text) => text.split_whitespace().collect(),
-            Args::List(list) => list.iter().map(String::as_str).collect(),
-        };
-        let ended: String = words.iter().flat_map(|word| [word, "\0"]).collect();
+        match args {
+            Args::Text(text) => self.ended(text.split_whitespace()),
+            Args::List(list) => self.ended(list.iter().map(String::as_str)),
+        }
+    }
+
+    /// Adds words, each ended by NUL.
+    fn ended<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Result<StrId, String> {
+        let ended: String = words.flat_map(|word| [word, "\0"]).collect();
         self.string(&ended)
+    }
+
+    fn hash(&mut self, digits: &str) -> Result<StrId, String> {
+        if digits.is_empty() {
+            return self.string("");
+        }
+        let byte = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..HASH_BYTES).map(byte).collect();
+        let bytes = bytes
+            .filter(|_| digits.len() == 2 * HASH_BYTES)
+            .ok_or_else(|| format!("`{digits}` is not a SHA-256 of 64 hexadecimal digits"))?;
+        self.strings.add(&bytes).ok_or_else(|| "too much text".to_owned())
     }
 
     fn string(&mut self, text: &str) -> Result<StrId, String> {
@@ -133,120 +167,53 @@ impl Builder {
         }
         for n in first..=last {
             self.now_ns = self.now_ns.saturating_add(step.after_ms.saturating_mul(MS));
-            let number = n.to_string();
-            let local = step.local.replace("{n}", &number);
-            let remote = step.remote.replace("{n}", &number);
-            self.event(step, &local, &remote)?;
+            self.event(&step.numbered(n))?;
         }
         Ok(())
     }
 
-    fn event(&mut self, step: &Step, local: &str, remote: &str) -> Result<(), String> {
+    /// Adds the record of what the step says; its texts have the repetition's number in them.
+    fn event(&mut self, step: &Step) -> Result<(), String> {
         use connection_event as event;
-        let time_ns = self.now_ns;
-        let connections = [
-            (&step.connect, event::CONNECTED),
-            (&step.connect_failed, event::CONNECT_FAILED),
-            (&step.accept, event::ACCEPTED),
-            (&step.close, event::CLOSED),
+        type Add = fn(&mut Builder, &Step, ProcessRef) -> Result<(), String>;
+        let kinds: [(&Option<String>, Add); 16] = [
+            (&step.exec, Self::exec),
+            (&step.exit, Self::exit),
+            (&step.connect, |b, s, p| b.connection(s, p, event::CONNECTED)),
+            (&step.connect_failed, |b, s, p| b.connection(s, p, event::CONNECT_FAILED)),
+            (&step.accept, |b, s, p| b.connection(s, p, event::ACCEPTED)),
+            (&step.listen, |b, s, p| b.connection(s, p, event::LISTEN)),
+            (&step.close, |b, s, p| b.connection(s, p, event::CLOSED)),
+            (&step.flow, Self::flow),
+            (&step.module, Self::module),
+            (&step.file, Self::file),
+            (&step.dns, Self::dns),
+            (&step.tls, Self::tls),
+            (&step.memory, Self::memory),
+            (&step.privilege, Self::privilege),
+            (&step.uring, Self::uring),
+            (&step.activity, Self::activity),
         ];
-        if let Some(name) = &step.exec {
-            let stdio = stdio(&step.stdio)?;
-            let process = self.process(name)?;
-            self.batch.execs.push(Exec { time_ns, process, stdio });
-        } else if let Some(name) = &step.exit {
-            let process = self.process(name)?;
-            self.batch.exits.push(Exit { time_ns, process, ..Exit::default() });
-        } else if let Some(name) = &step.module {
-            let (process, target) = (self.process(name)?, self.string(&step.target)?);
-            let action = privilege_action::MODULE_LOADED;
-            self.batch.privileges.push(Privilege {
-                time_ns,
-                process,
-                action,
-                name: target,
-                ..Privilege::default()
-            });
-        } else if let Some(name) = &step.flow {
-            let process = self.process(name)?;
-            self.batch.flows.push(flow(step, time_ns, process, local, remote)?);
-        } else if let Some((Some(name), event)) =
-            connections.iter().find(|(name, _)| name.is_some())
-        {
-            let ((local, local_port), (remote, remote_port)) = (end(local)?, end(remote)?);
-            self.batch.connections.push(Connection {
-                time_ns,
-                process: self.process(name)?,
-                event: *event,
-                protocol: protocol::TCP,
-                local,
-                remote,
-                local_port,
-                remote_port,
-            });
-        } else {
-            return Err("an event says nothing; give it exec, connect, flow, …".to_owned());
+        let mut named = kinds.iter().filter_map(|(name, add)| Some((name.as_ref()?, add)));
+        let Some((name, add)) = named.next() else {
+            return Err("an event says nothing; give it exec, connect, file, …".to_owned());
+        };
+        if named.next().is_some() {
+            return Err("an event says two things; make it two events".to_owned());
         }
+        add(self, step, self.process(name)?)
+    }
+
+    fn exec(&mut self, step: &Step, process: ProcessRef) -> Result<(), String> {
+        let stdio = stdio(&step.stdio)?;
+        self.batch.execs.push(Exec { time_ns: self.now_ns, process, stdio });
         Ok(())
     }
-}
 
-fn flow(
-    step: &Step,
-    time_ns: u64,
-    process: ProcessRef,
-    local: &str,
-    remote: &str,
-) -> Result<Flow, String> {
-    let ((local, local_port), (remote, remote_port)) = (end(local)?, end(remote)?);
-    let protocol = match (step.protocol.as_deref().unwrap_or("tcp"), remote.to_ip()) {
-        ("tcp", _) => protocol::TCP,
-        ("udp", _) => protocol::UDP,
-        ("icmp", ip) if ip.is_ipv4() => protocol::ICMP,
-        ("icmp", _) => protocol::ICMPV6,
-        (other, _) => return Err(format!("protocol `{other}` is not tcp, udp or icmp")),
-    };
-    Ok(Flow {
-        first_ns: time_ns,
-        last_ns: time_ns,
-        process,
-        local,
-        remote,
-        local_port,
-        remote_port,
-        protocol,
-        family: if remote.to_ip().is_ipv4() { 4 } else { 6 },
-        direction: match step.direction.as_deref() {
-            Some("outgoing") => direction::OUTGOING,
-            Some("incoming") => direction::INCOMING,
-            None | Some("unknown") => direction::UNKNOWN,
-            Some(other) => return Err(format!("direction `{other}` is not known")),
-        },
-        ingress: counters(step.received.as_deref(), step.packets)?,
-        egress: counters(step.sent.as_deref(), step.packets)?,
-        ..Flow::default()
-    })
-}
-
-fn counters(flags: Option<&str>, packets: Option<u64>) -> Result<Counters, String> {
-    let flags = flags.unwrap_or("-");
-    if flags == "-" {
-        return Ok(Counters::default());
+    fn exit(&mut self, _step: &Step, process: ProcessRef) -> Result<(), String> {
+        self.batch.exits.push(Exit { time_ns: self.now_ns, process, ..Exit::default() });
+        Ok(())
     }
-    let mut tcp_flags = 0;
-    for flag in flags.split_whitespace() {
-        tcp_flags |= match flag {
-            "FIN" => tcp_flag::FIN,
-            "SYN" => tcp_flag::SYN,
-            "RST" => tcp_flag::RST,
-            "ACK" => tcp_flag::ACK,
-            "any" => 0,
-            other => return Err(format!("`{other}` is not FIN, SYN, RST, ACK, any or -")),
-        };
-    }
-    let packets = packets.unwrap_or(1);
-    let syns = u32::from(tcp_flags & tcp_flag::SYN != 0);
-    Ok(Counters { packets, bytes: packets * 60, syns, tcp_flags, isn: None })
 }
 
 fn stdio(words: &[String]) -> Result<[Stdio; 3], String> {
@@ -290,6 +257,10 @@ fn range(text: Option<&str>) -> Result<(u64, u64), String> {
     parsed.filter(|(a, b)| a <= b).ok_or_else(|| format!("`{text}` is not a range such as 1-100"))
 }
 
+fn leaf(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or("")
+}
+
 fn flags(names: &[String]) -> Result<u32, String> {
     names.iter().try_fold(0, |flags, name| {
         let flag = match name.as_str() {
@@ -297,6 +268,9 @@ fn flags(names: &[String]) -> Result<u32, String> {
             "unlinked" => process_flag::UNLINKED,
             "args_truncated" => process_flag::ARGS_TRUNCATED,
             "args_unknown" => process_flag::ARGS_UNKNOWN,
+            "exe_unknown" => process_flag::EXE_UNKNOWN,
+            "seeded" => process_flag::SEEDED,
+            "upper_layer" => process_flag::UPPER_LAYER,
             other => return Err(format!("flag `{other}` is not known")),
         };
         Ok(flags | flag)
