@@ -1,7 +1,7 @@
 //! Builds every part, owns every task, and ends them in the order in which data flows.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,15 @@ use crate::ingest::{self, Ingest};
 use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, Rules, Webhook};
-use crate::policy::{PolicySet, SensorPolicies};
 use crate::store::file;
 
 pub use crate::config::Config;
 
+mod policies;
 mod restore;
 mod web;
 
+use policies::Policies;
 use restore::{Ended, Restored};
 
 /// Open HTTP requests get so long to end; live streams do not end by themselves.
@@ -50,6 +51,7 @@ pub struct App {
     web: JoinHandle<std::io::Result<()>>,
     web_handle: Handle<SocketAddr>,
     notifier: Option<JoinHandle<()>>,
+    watcher: JoinHandle<()>,
     writer: Ended,
     engine: Ended,
 }
@@ -78,6 +80,8 @@ impl App {
         let ingest = tokio::spawn(ingest.run(async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
+        let watcher = Arc::clone(&base.policies);
+        let watcher = tokio::spawn(watcher.watch(restored.requests.clone(), stop.subscribe()));
         // The journal ends when the last handle to it does; only those who write may have one.
         let Restored { writer, engine, requests, .. } = restored;
         Ok(Self {
@@ -91,6 +95,7 @@ impl App {
             web,
             web_handle,
             notifier,
+            watcher,
             writer,
             engine,
         })
@@ -138,10 +143,7 @@ impl App {
 
     /// Reads the policies again. Broken files are reported and the rest is used.
     pub async fn reload_policies(&self) -> Result<()> {
-        let policy = load_policies(&self.base.config)?;
-        self.base.wanted.send_replace(Arc::clone(&policy.sensors));
-        let input = Input::Policy(Box::new(policy));
-        self.requests.send(input).await.map_err(|_| anyhow!("the engine has ended"))
+        self.base.policies.reload(&self.requests).await
     }
 
     /// Waits until a part fails that the brain cannot be without; returns why.
@@ -159,9 +161,20 @@ impl App {
     /// Ends everything: no new input, then what is under way, then what it has led to.
     pub async fn shutdown(self) -> Result<()> {
         let Self {
-            base, stop, requests, ingest, web, web_handle, notifier, writer, engine, ..
+            base,
+            stop,
+            requests,
+            ingest,
+            web,
+            web_handle,
+            notifier,
+            watcher,
+            writer,
+            engine,
+            ..
         } = self;
         stop.send_replace(true);
+        let _ = watcher.await;
         let _ = ingest.await;
         web_handle.graceful_shutdown(Some(HTTP_CLOSE_TIME));
         let _ = tokio::time::timeout(HTTP_CLOSE_TIME * 2, web).await;
@@ -192,8 +205,7 @@ struct Base {
     metrics: Arc<Metrics>,
     board: Arc<Board>,
     ca: Arc<Ca>,
-    /// What the policies want of sensors; sessions watch it.
-    wanted: watch::Sender<Arc<SensorPolicies>>,
+    policies: Arc<Policies>,
     _lock: nix::fcntl::Flock<File>,
 }
 
@@ -208,17 +220,19 @@ impl Base {
         let lock = lock(&data)?;
         let ca = Arc::new(Ca::open(&data.join("ca"), started_ns)?);
         let (metrics, board) = (Arc::new(Metrics::new()), Arc::new(Board::default()));
-        let wanted = watch::Sender::default();
-        Ok(Self { config, data, started_ns, metrics, board, ca, wanted, _lock: lock })
+        let policies = Arc::new(Policies::new(&config, Arc::clone(&metrics)));
+        Ok(Self { config, data, started_ns, metrics, board, ca, policies, _lock: lock })
     }
 
     async fn restore(&self) -> Result<Restored> {
-        let policy = load_policies(&self.config)?;
-        self.wanted.send_replace(Arc::clone(&policy.sensors));
+        let policies = Arc::clone(&self.policies);
         let config = self.config.clone();
         let (metrics, board) = (Arc::clone(&self.metrics), Arc::clone(&self.board));
         // Reading gigabytes does not belong on the threads that serve the network.
-        let restoring = move || Restored::open(&config, &policy, metrics, board);
+        let restoring = move || {
+            let policy = policies.load().context("failed to load the policies")?;
+            Restored::open(&config, &policy, metrics, board)
+        };
         tokio::task::spawn_blocking(restoring).await.context("the restore panicked")?
     }
 
@@ -232,7 +246,7 @@ impl Base {
             Arc::clone(&self.metrics),
             self.config.limits.clone(),
         );
-        shared.wanted = self.wanted.subscribe();
+        shared.wanted = self.policies.wanted();
         Ok(Ingest::bind(self.config.ingest.listen, shared)?)
     }
 
@@ -295,26 +309,6 @@ fn lock(data: &Path) -> Result<nix::fcntl::Flock<File>> {
     let file = file.map_err(file::failed("open", &path))?;
     nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
         .map_err(|_| JournalError::InUse(data.to_owned()).into())
-}
-
-fn load_policies(config: &Config) -> Result<PolicySet> {
-    let mut policy = match &config.policies.dir {
-        None => PolicySet::embedded(),
-        Some(dir) => PolicySet::load(dir).map_err(|errors| {
-            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow!("{}", errors.join("; "))
-                .context(format!("failed to load policies from {}", dir.display()))
-        })?,
-    };
-    for error in &policy.errors {
-        tracing::error!(%error, "a policy is not used");
-    }
-    // The brain itself is never an indicator, whatever a feed says.
-    let own = [config.ingest.listen.ip(), config.http.listen.ip()];
-    let own: Vec<IpAddr> = own.into_iter().filter(|ip| !ip.is_unspecified()).collect();
-    policy.protect(&own);
-    tracing::info!(revision = %policy.revision, rules = policy.rules.len(), "policies are loaded");
-    Ok(policy)
 }
 
 /// Returns the certificate authority's file below a data directory, for clients on this machine.

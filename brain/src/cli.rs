@@ -76,6 +76,9 @@ struct Serve {
     /// Folder that replaces the built-in policies.
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// Folder of public Sigma rules, read beside the policies; may be given several times.
+    #[arg(long, value_name = "DIR")]
+    rules: Vec<PathBuf>,
     /// Slack's incoming webhook.
     #[arg(long, value_name = "URL", env = "SAKURAMORI_WEBHOOK", hide_env_values = true)]
     webhook: Option<String>,
@@ -157,8 +160,8 @@ pub(crate) struct Findings {
     /// Only this severe or worse, 1.0 to 10.0.
     #[arg(long, value_name = "SEVERITY")]
     min_severity: Option<f64>,
-    /// Only in this state: open, acknowledged or archived.
-    #[arg(long, value_parser = ["open", "acknowledged", "archived"])]
+    /// Only in this state: open, acknowledged, archived or suppressed.
+    #[arg(long, value_parser = ["open", "acknowledged", "archived", "suppressed"])]
     state: Option<String>,
     #[command(flatten)]
     server: Server,
@@ -260,6 +263,7 @@ impl Serve {
         config.http.listen = self.http.unwrap_or(config.http.listen);
         config.http.setup_link &= !self.no_setup_link;
         config.policies.dir = self.policies.or(config.policies.dir);
+        config.policies.extra.extend(self.rules);
         config.notify.slack_webhook = self.webhook.or(config.notify.slack_webhook);
         config.notify.allow_private |= self.webhook_allow_private;
         config.check()?;

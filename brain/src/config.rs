@@ -97,6 +97,8 @@ impl Default for Http {
 pub struct Policies {
     /// Folder that replaces the policies of this build.
     pub dir: Option<PathBuf>,
+    /// Folders of public Sigma rules that are read as well, whatever their layout.
+    pub extra: Vec<PathBuf>,
 }
 
 /// `[notify]`

@@ -2,7 +2,7 @@
 //!
 //! A detector is pure. It learns the time from records and ticks, keeps bounded state per host, and
 //! never looks at another host's state, so the order in which hosts' batches arrive changes
-//! nothing. One detection is one file; [`Detectors::new`] lists them all.
+//! nothing. One detection is one file; [`list`] has them all.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wire::batch::Batch;
 
 use crate::finding::{Coverage, Exactness, Kind, PolicyRef, Severity, Signal, technique};
-use crate::policy::PolicySet;
+use crate::policy::{Active, PolicySet};
 use crate::record::{Event, Host, HostId, Process, events};
 use crate::window::keyed::Keyed;
 
@@ -25,7 +25,7 @@ mod shell;
 pub mod sigma;
 
 #[cfg(test)]
-mod scenario;
+pub(crate) mod scenario;
 
 use coverage::CoverageTable;
 
@@ -50,6 +50,12 @@ pub trait Detector: Send {
     fn evicted(&self) -> u64 {
         0
     }
+
+    /// Takes over what `before`, the same detection with other settings, remembers, as far as it is
+    /// of use. By default nothing is.
+    fn inherit(&mut self, before: Box<dyn Detector>) {
+        drop(before);
+    }
 }
 
 /// What a detector did so far.
@@ -66,14 +72,58 @@ pub struct DetectorStats {
 }
 
 /// All detectors that the policies switch on.
+#[derive(Default)]
 pub struct Detectors {
     slots: Vec<Slot>,
     coverage: CoverageTable,
+    /// After a reload: the policies as they are now, ordered by file.
+    policies: Vec<Arc<PolicyRef>>,
 }
 
 struct Slot {
     detector: Box<dyn Detector>,
+    /// Sums up the settings and all else that the detector was made from.
+    made_from: String,
     stats: DetectorStats,
+}
+
+/// A detector that the policies switch on, before it is made.
+struct Wanted<'a> {
+    name: &'static str,
+    made_from: String,
+    make: Box<dyn FnOnce() -> Box<dyn Detector> + 'a>,
+}
+
+/// Adds a detector to the list, if it is on. `more` names whatever it is made from besides its
+/// settings.
+fn add<'a, T: fmt::Debug, D: Detector + 'static>(
+    list: &mut Vec<Wanted<'a>>,
+    name: &'static str,
+    active: &'a Option<Active<T>>,
+    more: &str,
+    make: impl FnOnce(&'a Active<T>) -> D + 'a,
+) {
+    if let Some(active) = active {
+        let made_from = format!("{:?} {more}", active.settings);
+        list.push(Wanted { name, made_from, make: Box::new(move || Box::new(make(active))) });
+    }
+}
+
+/// Lists all detectors that `policy` switches on.
+fn list(policy: &PolicySet) -> Vec<Wanted<'_>> {
+    let on = &policy.settings;
+    let mut list = Vec::new();
+    add(&mut list, "port_scan", &on.port_scan, "", port_scan::PortScan::new);
+    add(&mut list, "reverse_shell", &on.reverse_shell, "", reverse_shell::ReverseShell::new);
+    add(&mut list, "fileless", &on.fileless, "", fileless::Fileless::new);
+    add(&mut list, "kernel_module", &on.kernel_module, "", kernel_module::KernelModule::new);
+    add(&mut list, "listed_address", &on.listed_address, &policy.feeds_state, |active| {
+        listed_address::ListedAddress::new(active, &policy.intel)
+    });
+    add(&mut list, "sigma", &on.sigma, &policy.rules_state, |active| {
+        sigma::Sigma::new(active, &policy.rules)
+    });
+    list
 }
 
 impl fmt::Debug for Detectors {
@@ -90,38 +140,37 @@ impl Detectors {
 
     /// Returns the detectors with settings from `policy`.
     pub fn new(policy: &PolicySet) -> Self {
-        let settings = &policy.settings;
-        let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
-        if let Some(active) = &settings.port_scan {
-            detectors.push(Box::new(port_scan::PortScan::new(active)));
-        }
-        if let Some(active) = &settings.reverse_shell {
-            detectors.push(Box::new(reverse_shell::ReverseShell::new(active)));
-        }
-        if let Some(active) = &settings.fileless {
-            detectors.push(Box::new(fileless::Fileless::new(active)));
-        }
-        if let Some(active) = &settings.kernel_module {
-            detectors.push(Box::new(kernel_module::KernelModule::new(active)));
-        }
-        if let Some(active) = &settings.listed_address {
-            detectors.push(Box::new(listed_address::ListedAddress::new(active, &policy.intel)));
-        }
-        if let Some(active) = &settings.sigma {
-            detectors.push(Box::new(sigma::Sigma::new(active, &policy.rules)));
-        }
-        Self::of(detectors)
+        let slots = list(policy).into_iter().map(|wanted| {
+            let stats = DetectorStats { name: wanted.name, ..DetectorStats::default() };
+            Slot { detector: (wanted.make)(), made_from: wanted.made_from, stats }
+        });
+        Self { slots: slots.collect(), ..Self::default() }
     }
 
-    fn of(detectors: Vec<Box<dyn Detector>>) -> Self {
-        let slot = |detector: Box<dyn Detector>| {
-            let stats = DetectorStats { name: detector.name(), ..DetectorStats::default() };
-            Slot { detector, stats }
-        };
-        Self {
-            slots: detectors.into_iter().map(slot).collect(),
-            coverage: CoverageTable::default(),
+    /// Takes in changed policies. A detector that was made from just the same stays, with all that
+    /// it remembers; only the others begin anew.
+    pub fn reload(&mut self, policy: &PolicySet) {
+        let mut before: Vec<Option<Slot>> = self.slots.drain(..).map(Some).collect();
+        for wanted in list(policy) {
+            let same = before
+                .iter_mut()
+                .find(|slot| slot.as_ref().is_some_and(|slot| slot.stats.name == wanted.name));
+            let slot = match same.and_then(Option::take) {
+                Some(slot) if slot.made_from == wanted.made_from => slot,
+                Some(slot) => {
+                    let mut detector = (wanted.make)();
+                    detector.inherit(slot.detector);
+                    Slot { detector, made_from: wanted.made_from, stats: slot.stats }
+                }
+                None => {
+                    let stats = DetectorStats { name: wanted.name, ..DetectorStats::default() };
+                    Slot { detector: (wanted.make)(), made_from: wanted.made_from, stats }
+                }
+            };
+            self.slots.push(slot);
         }
+        // A file that is as it was can be of another commit, which findings name from now on.
+        self.policies = policy.refs.clone();
     }
 
     /// Shows a batch, which [`Batch::check`] has accepted, to every detector. Returns what they
@@ -132,19 +181,26 @@ impl Detectors {
         let mut signals = self.run(|detector, out| {
             events.iter().for_each(|event| detector.on_event(event, out));
         });
-        for signal in &mut signals {
-            signal.coverage = self.coverage.of(&signal.host.id);
-        }
+        self.complete(&mut signals);
         signals
     }
 
     /// Tells every detector the time.
     pub fn tick(&mut self, now_ns: u64) -> Vec<Signal> {
         let mut signals = self.run(|detector, out| detector.on_tick(now_ns, out));
-        for signal in &mut signals {
-            signal.coverage = self.coverage.of(&signal.host.id);
-        }
+        self.complete(&mut signals);
         signals
+    }
+
+    /// Says what the sensor saw meanwhile, and which revision of the policy is the present one.
+    fn complete(&self, signals: &mut [Signal]) {
+        for signal in signals {
+            signal.coverage = self.coverage.of(&signal.host.id);
+            let file = signal.policy.file.as_str();
+            if let Ok(at) = self.policies.binary_search_by(|known| known.file.as_str().cmp(file)) {
+                signal.policy = Arc::clone(&self.policies[at]);
+            }
+        }
     }
 
     /// Returns what each detector did so far.
@@ -269,9 +325,13 @@ mod tests {
 
     #[test]
     fn a_detector_that_panics_loses_the_input_and_the_others_do_not() {
-        let detectors: Vec<Box<dyn Detector>> =
-            vec![Box::new(Counting("broken", 0)), Box::new(Counting("sound", 0))];
-        let mut detectors = Detectors::of(detectors);
+        let slot = |name| Slot {
+            detector: Box::new(Counting(name, 0)),
+            made_from: String::new(),
+            stats: DetectorStats { name, ..DetectorStats::default() },
+        };
+        let slots = vec![slot("broken"), slot("sound")];
+        let mut detectors = Detectors { slots, ..Detectors::default() };
         let batch = scenario::exits_at(&[1, 2, 3]);
         let host = scenario::host("h");
         assert_eq!(detectors.batch(&batch, &host).len(), 4);

@@ -21,7 +21,7 @@ use crate::fleet::Fleet;
 use crate::identity::SensorId;
 use crate::journal::{Entry, JournalError, Logged, Opened, Payload};
 use crate::metrics::{self, Metrics};
-use crate::policy::PolicySet;
+use crate::policy::{Exceptions, PolicySet};
 use crate::record::{Host, HostId};
 use crate::store::findings::{Changes, Checkpoint};
 use crate::store::{Store, StoreError};
@@ -68,7 +68,7 @@ pub enum Input {
         /// The time.
         now_ns: u64,
     },
-    /// New policies replace the old ones.
+    /// New policies replace the old ones. What they leave as it was keeps its state.
     Policy(Box<PolicySet>),
     /// Somebody asks how far the engine is.
     Query(oneshot::Sender<Progress>),
@@ -114,6 +114,7 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     detectors: Detectors,
+    exceptions: Arc<Exceptions>,
     findings: FindingSet,
     hosts: HashMap<SensorId, Arc<Host>>,
     at: Checkpoint,
@@ -138,6 +139,7 @@ impl Engine {
         let mut engine = Self {
             parts,
             detectors: Detectors::new(policy),
+            exceptions: Arc::clone(&policy.exceptions),
             findings: set,
             hosts: HashMap::new(),
             at: Checkpoint::default(),
@@ -219,7 +221,10 @@ impl Engine {
                 self.decide(received_ns, decision);
             }
             Input::Tick { now_ns } => self.advance(now_ns, Self::merge),
-            Input::Policy(policy) => self.detectors = Detectors::new(&policy),
+            Input::Policy(policy) => {
+                self.detectors.reload(&policy);
+                self.exceptions = Arc::clone(&policy.exceptions);
+            }
             Input::Query(reply) => {
                 let progress = Progress { index: self.at.index, findings: self.findings.len() };
                 let _ = reply.send(progress);
@@ -263,9 +268,11 @@ impl Engine {
     }
 
     fn merge(&mut self, signals: Vec<Signal>) {
-        for signal in signals {
+        let now_ns = self.at.received_ns.max(self.at.ticked_ns);
+        for mut signal in signals {
             let time_ns = signal.time_ns;
-            let (id, change) = self.findings.merge(signal);
+            let treatment = self.exceptions.apply(&mut signal, now_ns);
+            let (id, change) = self.findings.merge_with(signal, treatment.history);
             if self.live {
                 self.count(change, time_ns);
             }

@@ -271,7 +271,7 @@ pub struct Signal {
     pub count: u64,
 }
 
-/// What an analyst decided.
+/// What an analyst or a policy decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Nothing yet.
@@ -280,6 +280,8 @@ pub enum State {
     Acknowledged,
     /// Done; a new sighting opens a new finding.
     Archived,
+    /// A policy says that nobody needs to be told.
+    Suppressed,
 }
 
 impl State {
@@ -289,12 +291,14 @@ impl State {
             Self::Open => "open",
             Self::Acknowledged => "acknowledged",
             Self::Archived => "archived",
+            Self::Suppressed => "suppressed",
         }
     }
 
     /// Returns the state of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Acknowledged, Self::Archived].into_iter().find(|s| s.name() == name)
+        let all = [Self::Open, Self::Acknowledged, Self::Archived, Self::Suppressed];
+        all.into_iter().find(|state| state.name() == name)
     }
 }
 
@@ -324,7 +328,7 @@ pub struct Finding {
     pub title: String,
     /// Where.
     pub host: Arc<Host>,
-    /// What an analyst decided.
+    /// What an analyst or a policy decided.
     pub state: State,
     /// Events behind all sightings.
     pub count: u64,

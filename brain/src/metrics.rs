@@ -91,6 +91,14 @@ pub struct Metrics {
     pub findings: Outcomes,
     /// From the last event of a finding to the finding.
     pub finding_delay: Latency,
+    /// Times that policies were loaded, by what became of it.
+    pub policy_loads: Outcomes,
+    /// Problems in the policies that are in use.
+    pub policy_errors: Gauge,
+    /// Broken files of which the version of before goes on.
+    pub policy_kept: Gauge,
+    /// Rules that are in use.
+    pub policy_rules: Gauge,
     /// Detector panics that were contained.
     pub detector_panics: Gauge,
     /// Detector state given up because a table was full.
@@ -145,6 +153,10 @@ impl Metrics {
             commit_time: Latency::default(),
             findings: Family::default(),
             finding_delay: Latency::default(),
+            policy_loads: Family::default(),
+            policy_errors: Gauge::default(),
+            policy_kept: Gauge::default(),
+            policy_rules: Gauge::default(),
             detector_panics: Gauge::default(),
             detector_evictions: Gauge::default(),
             findings_evicted: Gauge::default(),
@@ -202,6 +214,11 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("findings", "Changes of findings", self.findings.clone());
         self.finding_delay.register(r, "finding_delay", "From an event on a host to its finding");
+        r.register("policy_loads", "Loads of the policies by outcome", self.policy_loads.clone());
+        r.register("policy_errors", "Problems in the policies", self.policy_errors.clone());
+        let kept = self.policy_kept.clone();
+        r.register("policy_kept", "Broken policies whose version of before goes on", kept);
+        r.register("policy_rules", "Rules in use", self.policy_rules.clone());
         let panics = self.detector_panics.clone();
         r.register("detector_panics", "Contained panics of detectors", panics);
         let evictions = self.detector_evictions.clone();

@@ -3,6 +3,7 @@
 //! A file is taken whole or not at all. One that is broken is named with its line and what to do,
 //! and the rest load: a typing error in one rule must not switch the others off.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use crate::intel::Intel;
 
 mod detector;
 mod embedded;
+pub mod exception;
+pub mod loader;
 pub mod node;
 mod revision;
 pub mod sample;
@@ -20,11 +23,15 @@ pub mod sensor;
 mod settings;
 mod source;
 
+pub use exception::Exceptions;
+pub use loader::Loader;
 pub use sensor::{SensorPolicies, SensorPolicy};
 pub use settings::{
     Active, Fileless, KernelModule, ListedAddress, PortScan, ReverseShell, Settings, Sigma,
 };
-pub use source::PolicyFile;
+pub use source::{Folders, PolicyFile};
+
+use source::Sourced;
 
 /// Everything that the detectors work from.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +44,20 @@ pub struct PolicySet {
     pub intel: Arc<Intel>,
     /// What is wanted of sensors, by the role of their host.
     pub sensors: Arc<SensorPolicies>,
+    /// What is not told, or told as more or less severe than its policy says.
+    pub exceptions: Arc<Exceptions>,
     /// Samples that lie beside the policies.
     pub samples: Vec<sample::SampleFile>,
+    /// The policies that findings can name, ordered by file.
+    pub refs: Vec<Arc<PolicyRef>>,
+    /// Names the state of all rules together, whatever their commit.
+    pub rules_state: String,
+    /// Names the state of all feeds together, whatever their commit.
+    pub feeds_state: String,
     /// What could not be used, by file and line.
     pub errors: Vec<PolicyError>,
+    /// Files that are broken, and of which the version of before goes on.
+    pub kept: Vec<String>,
     /// Names the state of the whole folder.
     pub revision: String,
 }
@@ -63,6 +80,25 @@ impl fmt::Display for PolicyError {
             None => write!(f, "{}: {}", self.file, self.message),
         }
     }
+}
+
+/// Why no policies can be loaded at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A folder cannot be read.
+    #[error("{0}")]
+    Unreadable(PolicyError),
+    /// Somebody writes to a folder all the time.
+    #[error(
+        "{folder}: changed each of the {reads} times that it was read; \
+        let whatever writes there end first"
+    )]
+    Unsteady {
+        /// Which.
+        folder: String,
+        /// How often it was read.
+        reads: usize,
+    },
 }
 
 /// What is wrong in a file whose name the caller knows.
@@ -92,30 +128,48 @@ impl PolicySet {
         Self::from_files(embedded::files(), None)
     }
 
+    /// Returns the files that this build carries.
+    #[cfg(test)]
+    pub(crate) fn embedded_files() -> Vec<PolicyFile> {
+        embedded::files()
+    }
+
     /// Reads a policy folder. Fails only when the folder itself cannot be read; files that cannot
     /// be used are in [`PolicySet::errors`].
-    pub fn load(folder: &Path) -> Result<Self, Vec<PolicyError>> {
-        let (files, errors) = source::read(folder)?;
-        let mut set = Self::from_files(files, revision::git_commit(folder).as_deref());
-        set.errors.extend(errors);
-        set.errors.sort();
-        Ok(set)
+    pub fn load(folder: &Path) -> Result<Self, LoadError> {
+        Loader::new(Folders::new(Some(folder.to_owned()), &[])).load()
     }
 
     /// Builds the set from files in memory; `commit` is the folder's git commit.
-    pub fn from_files(mut files: Vec<PolicyFile>, commit: Option<&str>) -> Self {
-        files.sort();
-        let mut set = Self { revision: revision::of_all(&files, commit), ..Self::default() };
-        let mut feeds = Vec::new();
-        let mut sensors = SensorPolicies::default();
-        for file in &files {
+    pub fn from_files(files: Vec<PolicyFile>, commit: Option<&str>) -> Self {
+        let commit: Option<Arc<str>> = commit.map(Arc::from);
+        let sourced = |file| Sourced { file, commit: commit.clone() };
+        let mut files: Vec<Sourced> = files.into_iter().map(sourced).collect();
+        files.sort_by(|a, b| a.file.cmp(&b.file));
+        Self::build(&files)
+    }
+
+    /// Builds the set from files in the order of their names.
+    fn build(files: &[Sourced]) -> Self {
+        let mut set = Self { revision: revision::of_all(files), ..Self::default() };
+        set.rules_state = revision::of_content(files, |part| part == Part::Sigma);
+        set.feeds_state = revision::of_content(files, |part| part == Part::Intel);
+        let (mut feeds, mut refs) = (Vec::new(), RefCell::new(Vec::new()));
+        let (mut sensors, mut exceptions) = (SensorPolicies::default(), Exceptions::default());
+        for Sourced { file, commit } in files {
+            let commit = commit.as_deref();
             let policy = |id: String, author: Option<String>| {
                 let revision = revision::of(file, commit);
-                Arc::new(PolicyRef { id, file: file.name.clone(), revision, author })
+                let policy = PolicyRef { id, file: file.name.clone(), revision, author };
+                let policy = Arc::new(policy);
+                refs.borrow_mut().push(Arc::clone(&policy));
+                policy
             };
             let taken = match file.part() {
                 Part::Detector => detector::read(file, policy, &mut set.settings),
                 Part::Sigma => Rule::compile(&file.text, policy).map(|rule| set.rules.push(rule)),
+                Part::Suppression => exceptions.read_suppression(file, &policy),
+                Part::Override => exceptions.read_override(file, &policy),
                 Part::Intel => {
                     feeds.push(file);
                     Ok(())
@@ -129,6 +183,8 @@ impl PolicySet {
             }
         }
         set.sensors = Arc::new(sensors);
+        set.exceptions = Arc::new(exceptions);
+        set.refs = std::mem::take(refs.get_mut());
         let (intel, errors) = Intel::from_feeds(&feeds);
         set.intel = Arc::new(intel);
         set.errors.extend(errors);
@@ -164,6 +220,8 @@ impl PolicySet {
 pub(crate) enum Part {
     Detector,
     Sigma,
+    Suppression,
+    Override,
     Intel,
     Sensor,
     Samples,

@@ -78,7 +78,8 @@ pub(super) async fn list(
     if let Some(state) = query.state.as_deref().filter(|state| !state.is_empty())
         && FindingState::from_name(state).is_none()
     {
-        return Err(ApiError::bad_request("`state` is open, acknowledged or archived."));
+        let message = "`state` is open, acknowledged, archived or suppressed.";
+        return Err(ApiError::bad_request(message));
     }
     let after = query.after.as_deref().map(read_cursor).transpose()?;
     // Looking through tens of thousands of findings would hold up other requests.
@@ -130,8 +131,13 @@ pub(super) async fn decide(
     Body(Decide { state, note }): Body<Decide>,
 ) -> Result<Json<Value>, ApiError> {
     let note = note.unwrap_or_default();
-    if FindingState::from_name(&state).is_none() {
-        return Err(ApiError::bad_request("`state` is open, acknowledged or archived."));
+    match FindingState::from_name(&state) {
+        None => return Err(ApiError::bad_request("`state` is open, acknowledged or archived.")),
+        Some(FindingState::Suppressed) => {
+            let message = "Suppressing is a policy's: write a file in `suppress/`.";
+            return Err(ApiError::bad_request(message));
+        }
+        Some(_) => {}
     }
     if note.chars().count() > NOTE_MAX {
         return Err(ApiError::bad_request("A note has at most 4000 characters."));

@@ -11,7 +11,7 @@ use wire::text::{StrId, StringTableBuilder};
 
 use super::Detectors;
 use crate::finding::{Finding, FindingSet, Severity};
-use crate::policy::{PolicySet, sample};
+use crate::policy::{PolicyFile, PolicySet, sample};
 use crate::record::{Host, HostId};
 
 /// Returns a host that is called by its id.
@@ -123,6 +123,72 @@ fn the_order_of_hosts_and_a_second_run_change_nothing() {
     let once = text(&[WEB, APP, DB]);
     assert_eq!(text(&[WEB, APP, DB]), once);
     assert_eq!(text(&[DB, APP, WEB]), once);
+}
+
+/// What each detector found of the attack while `change` turns one set of files into another, and
+/// back, before every batch and every record.
+fn with_reloads(change: &dyn Fn(&mut Vec<PolicyFile>)) -> FindingSet {
+    let files = PolicySet::embedded_files();
+    let mut changed = files.clone();
+    change(&mut changed);
+    let sets = [PolicySet::from_files(files, None), PolicySet::from_files(changed, Some("c0ffee"))];
+    let mut detectors = Detectors::new(&sets[0]);
+    let (mut findings, mut reloads) = (FindingSet::default(), 0);
+    for text in [WEB, APP, DB] {
+        let (name, batches) = sample::batches_of(text).unwrap();
+        for batch in batches.iter().flat_map(split) {
+            reloads += 1;
+            detectors.reload(&sets[reloads % 2]);
+            for signal in detectors.batch(&batch, &host(&name)) {
+                findings.merge(signal);
+            }
+        }
+    }
+    println!("{reloads} reloads in the midst of the attack");
+    assert!(reloads > 100);
+    findings
+}
+
+/// Cuts a batch into one for each record, the texts and processes in all of them.
+fn split(batch: &Batch) -> Vec<Batch> {
+    let mut cut = vec![Batch { flows: vec![], connections: vec![], ..batch.clone() }];
+    for flow in &batch.flows {
+        let coverage = None;
+        let (strings, processes) = (batch.strings.clone(), batch.processes.clone());
+        cut.push(Batch { strings, processes, coverage, flows: vec![flow.clone()], ..empty() });
+    }
+    for connection in &batch.connections {
+        let (strings, processes) = (batch.strings.clone(), batch.processes.clone());
+        let connections = vec![connection.clone()];
+        cut.push(Batch { strings, processes, connections, ..empty() });
+    }
+    cut
+}
+
+#[test]
+fn a_reload_of_other_files_loses_no_window_and_doubles_no_finding() {
+    let told = |findings: &FindingSet| {
+        let one = |f: &Finding| (f.kind.name.clone(), f.host.name.clone(), f.count, f.first_ns);
+        findings.iter().map(one).collect::<Vec<_>>()
+    };
+    let none = told(&with_reloads(&|_| {}));
+    let changed = with_reloads(&|files| {
+        files.retain(|file| file.name != "sigma/download_to_shell.yml");
+        files.push(PolicyFile {
+            name: "suppress/more.yml".into(),
+            text: "owner: o\nreason: r\nexpires: 2100-01-01\nmatch: {host: elsewhere}\n".into(),
+        });
+    });
+    assert_eq!(told(&changed), none);
+    assert_eq!(none.len(), told(&findings(&[WEB, APP, DB])).len());
+    let scan = found(&changed, "Discovery:Host/PortScan", "web-1")[0];
+    assert!(!scan.policy.revision.is_empty());
+    // Without its state, the scan in the midst of which settings change is seen later, or never.
+    let begun_anew = with_reloads(&|files| {
+        let scan = files.iter_mut().find(|file| file.name == "detectors/port_scan.yml").unwrap();
+        scan.text = scan.text.replace("distinct_ports: 20", "distinct_ports: 21");
+    });
+    assert_ne!(told(&begun_anew), none);
 }
 
 fn any_ends() -> impl Strategy<Value = (Address, u16, u16)> {

@@ -53,22 +53,38 @@ impl FindingSet {
     }
 
     /// Adds a sighting to the finding that it belongs to.
-    pub fn merge(&mut self, mut signal: Signal) -> (FindingId, Change) {
+    pub fn merge(&mut self, signal: Signal) -> (FindingId, Change) {
+        self.merge_with(signal, Vec::new())
+    }
+
+    /// Adds a sighting about which policies have decided something. A new finding begins in the
+    /// state of the last decision; one that is known keeps its own.
+    pub fn merge_with(
+        &mut self,
+        mut signal: Signal,
+        history: Vec<Decision>,
+    ) -> (FindingId, Change) {
         if !self.live.contains_key(&signal.dedup_key)
             && self.live_per_type.get(&type_and_host(&signal)).copied().unwrap_or(0)
                 >= FINDINGS_PER_TYPE_MAX
         {
             let (kind, host) = type_and_host(&signal);
-            signal.dedup_key = format!("{kind}|{host}|further");
+            // What nobody is told of must not swallow what somebody should be.
+            let state = history.last().map_or(State::Open, |decision| decision.state);
+            let rest = if state == State::Suppressed { "suppressed further" } else { "further" };
+            signal.dedup_key = format!("{kind}|{host}|{rest}");
         }
         if let Some(id) = self.live.get(&signal.dedup_key)
             && let Some(finding) = self.findings.get_mut(id)
         {
             let id = id.clone();
             absorb(finding, signal);
+            note(finding, history);
             return (id, Change::Updated);
         }
-        let finding = begin(signal);
+        let mut finding = begin(signal);
+        finding.state = history.last().map_or(State::Open, |decision| decision.state);
+        finding.history = history;
         let id = finding.id.clone();
         self.insert(finding);
         self.evict();
@@ -234,6 +250,16 @@ fn absorb(finding: &mut Finding, signal: Signal) {
     add_all(finding, signal.actors, signal.evidence);
 }
 
+/// Adds what policies have decided, each once.
+fn note(finding: &mut Finding, history: Vec<Decision>) {
+    for decision in history {
+        let is_known = finding.history.iter().any(|known| known.user == decision.user);
+        if !is_known && finding.history.len() < Finding::HISTORY_MAX {
+            finding.history.push(Decision { state: finding.state, ..decision });
+        }
+    }
+}
+
 fn bounded(process: Option<Arc<Process>>) -> Option<Arc<Process>> {
     process.map(|process| Process::bounded(&process))
 }
@@ -397,6 +423,33 @@ mod tests {
         }
         assert_eq!(set.len(), FINDINGS_PER_TYPE_MAX + 1);
         assert_eq!(set.iter().map(|f| f.count).sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn what_is_suppressed_and_what_is_not_are_two_findings() {
+        let mut set = FindingSet::with_limit(2_000);
+        let hidden = |n: u64| {
+            let by = Decision { state: State::Suppressed, user: "policy".into(), ..archive(n) };
+            (signal(&format!("k{n}|suppressed"), n), vec![by])
+        };
+        let of = |set: &FindingSet, state| {
+            let fit = set.iter().filter(|finding| finding.state == state);
+            fit.map(|f| (f.count, f.history.len())).collect::<Vec<_>>()
+        };
+        for n in [0, 0, 0] {
+            let (signal, history) = hidden(n);
+            set.merge_with(signal, history);
+        }
+        set.merge(signal("k0", 1));
+        assert_eq!(of(&set, State::Suppressed), [(3, 1)]);
+        assert_eq!(of(&set, State::Open), [(1, 0)]);
+        for n in 0..2 * FINDINGS_PER_TYPE_MAX as u64 {
+            let (signal, history) = hidden(n);
+            set.merge_with(signal, history);
+        }
+        set.merge(signal("new", 9));
+        let open: u64 = of(&set, State::Open).iter().map(|(count, _)| count).sum();
+        assert_eq!(open, 2, "a flood of suppressed findings hides nothing");
     }
 
     #[test]

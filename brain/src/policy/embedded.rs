@@ -41,14 +41,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::policy::source;
+    use crate::policy::{Folders, source};
 
     #[test]
     fn the_list_is_what_lies_in_the_folder() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
-        let (mut on_disk, errors) = source::read(&folder).unwrap();
-        assert_eq!(errors, Vec::new());
-        on_disk.retain(|file| file.part() != crate::policy::Part::Other);
+        let read = source::read(&Folders::new(Some(folder), &[])).unwrap();
+        assert_eq!(read.errors, Vec::new());
+        let mut on_disk: Vec<PolicyFile> = read.files.into_iter().map(|s| s.file).collect();
+        on_disk.sort();
         assert_eq!(on_disk, files());
     }
 }

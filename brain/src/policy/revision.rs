@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::PolicyFile;
+use super::source::Sourced;
+use super::{Part, PolicyFile};
 
 /// Characters of a commit or hash that are shown: enough to tell versions apart.
 const SHOWN: usize = 12;
@@ -18,14 +19,25 @@ pub(super) fn of(file: &PolicyFile, commit: Option<&str>) -> String {
 }
 
 /// Returns the revision of all files together.
-pub(super) fn of_all(files: &[PolicyFile], commit: Option<&str>) -> String {
+pub(super) fn of_all(files: &[Sourced]) -> String {
+    // Folders can be of several checkouts; the hash below covers them all.
+    let commit = files.iter().find_map(|sourced| sourced.commit.as_deref());
+    named(hash(files, |_| true), commit)
+}
+
+/// Returns what names the content of some files, whatever their commit.
+pub(super) fn of_content(files: &[Sourced], is_meant: impl Fn(Part) -> bool) -> String {
+    named(hash(files, is_meant), None)
+}
+
+fn hash(files: &[Sourced], is_meant: impl Fn(Part) -> bool) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    for file in files {
+    for file in files.iter().map(|sourced| &sourced.file).filter(|file| is_meant(file.part())) {
         hasher.update(&(file.name.len() as u64).to_le_bytes());
         hasher.update(file.name.as_bytes());
         hasher.update(blake3::hash(file.text.as_bytes()).as_bytes());
     }
-    named(hasher.finalize(), commit)
+    hasher.finalize()
 }
 
 fn named(hash: blake3::Hash, commit: Option<&str>) -> String {

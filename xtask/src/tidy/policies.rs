@@ -25,7 +25,7 @@ pub(super) fn check(tree: &Tree, problems: &mut Vec<Problem>) {
         detectors.push(name);
         let used = format!("{name}::");
         if words(&list.code, &used[..name.len()]).all(|at| !list.code[at..].starts_with(&used)) {
-            let what = format!("`{name}` is not in the list; add it to Detectors::new in {LIST}");
+            let what = format!("`{name}` is not in the list; add it to `list` in {LIST}");
             problems.push(Problem::new(&file.path, 1, what));
         }
         required(tree, &file.path, &format!("{DETECTORS}{name}.yml"), problems);
