@@ -15,14 +15,34 @@ use crate::policy::{Active, PolicySet};
 use crate::record::{Event, Host, HostId, Process, events};
 use crate::window::keyed::Keyed;
 
+pub mod anti_debug;
+pub mod bpf_program;
+pub mod container_escape;
+mod context;
 mod coverage;
+pub mod elevation;
 pub mod fileless;
+pub mod injection;
 pub mod kernel_module;
 pub mod listed_address;
+pub mod metadata_rebind;
+pub mod new_binary;
+mod paths;
+pub mod persistence_command;
 pub mod port_scan;
+pub mod preload;
+pub mod ransomware;
+pub mod recon_burst;
+mod report;
 pub mod reverse_shell;
+pub mod runtime_socket;
+pub mod sensitive_file;
+pub mod sensitive_read;
+pub mod service_shell;
 mod shell;
 pub mod sigma;
+pub mod uring_bypass;
+pub mod userfault;
 
 #[cfg(test)]
 pub(crate) mod scenario;
@@ -120,6 +140,41 @@ fn list(policy: &PolicySet) -> Vec<Wanted<'_>> {
     add(&mut list, "listed_address", &on.listed_address, &policy.feeds_state, |active| {
         listed_address::ListedAddress::new(active, &policy.intel)
     });
+    add(&mut list, "anti_debug", &on.anti_debug, "", anti_debug::AntiDebug::new);
+    add(&mut list, "bpf_program", &on.bpf_program, "", bpf_program::BpfProgram::new);
+    add(
+        &mut list,
+        "container_escape",
+        &on.container_escape,
+        "",
+        container_escape::ContainerEscape::new,
+    );
+    add(&mut list, "elevation", &on.elevation, "", elevation::Elevation::new);
+    add(&mut list, "injection", &on.injection, "", injection::Injection::new);
+    add(
+        &mut list,
+        "metadata_rebind",
+        &on.metadata_rebind,
+        "",
+        metadata_rebind::MetadataRebind::new,
+    );
+    add(&mut list, "new_binary", &on.new_binary, "", new_binary::NewBinary::new);
+    add(
+        &mut list,
+        "persistence_command",
+        &on.persistence_command,
+        "",
+        persistence_command::PersistenceCommand::new,
+    );
+    add(&mut list, "preload", &on.preload, "", preload::Preload::new);
+    add(&mut list, "ransomware", &on.ransomware, "", ransomware::Ransomware::new);
+    add(&mut list, "recon_burst", &on.recon_burst, "", recon_burst::ReconBurst::new);
+    add(&mut list, "runtime_socket", &on.runtime_socket, "", runtime_socket::RuntimeSocket::new);
+    add(&mut list, "sensitive_file", &on.sensitive_file, "", sensitive_file::SensitiveFile::new);
+    add(&mut list, "sensitive_read", &on.sensitive_read, "", sensitive_read::SensitiveRead::new);
+    add(&mut list, "service_shell", &on.service_shell, "", service_shell::ServiceShell::new);
+    add(&mut list, "uring_bypass", &on.uring_bypass, "", uring_bypass::UringBypass::new);
+    add(&mut list, "userfault", &on.userfault, "", userfault::Userfault::new);
     add(&mut list, "sigma", &on.sigma, &policy.rules_state, |active| {
         sigma::Sigma::new(active, &policy.rules)
     });

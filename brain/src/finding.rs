@@ -122,6 +122,12 @@ pub enum EvidenceKind {
     Dns,
     /// A line about a log-in.
     Login,
+    /// Memory that was touched.
+    Memory,
+    /// What was counted of a process.
+    Activity,
+    /// A TLS greeting.
+    Tls,
 }
 
 impl EvidenceKind {
@@ -135,6 +141,9 @@ impl EvidenceKind {
             Self::File => "file",
             Self::Dns => "dns",
             Self::Login => "login",
+            Self::Memory => "memory",
+            Self::Activity => "activity",
+            Self::Tls => "tls",
         }
     }
 }

@@ -26,9 +26,7 @@ mod source;
 pub use exception::Exceptions;
 pub use loader::Loader;
 pub use sensor::{SensorPolicies, SensorPolicy};
-pub use settings::{
-    Active, Fileless, KernelModule, ListedAddress, PortScan, ReverseShell, Settings, Sigma,
-};
+pub use settings::*;
 pub use source::{Folders, PolicyFile};
 
 use source::Sourced;

@@ -7,6 +7,10 @@ use serde::Deserialize;
 
 use crate::finding::PolicyRef;
 
+mod act;
+
+pub use act::*;
+
 /// A detector's settings and the file that they come from.
 #[derive(Clone, Debug)]
 pub struct Active<T> {
@@ -29,6 +33,40 @@ pub struct Settings {
     pub kernel_module: Option<Active<KernelModule>>,
     /// Traffic with listed addresses.
     pub listed_address: Option<Active<ListedAddress>>,
+    /// Programs that ask to be traced.
+    pub anti_debug: Option<Active<AntiDebug>>,
+    /// BPF programs.
+    pub bpf_program: Option<Active<BpfProgram>>,
+    /// Ways out of containers.
+    pub container_escape: Option<Active<ContainerEscape>>,
+    /// Ways to root.
+    pub elevation: Option<Active<Elevation>>,
+    /// Memory of others.
+    pub injection: Option<Active<Injection>>,
+    /// Names of the metadata service.
+    pub metadata_rebind: Option<Active<MetadataRebind>>,
+    /// New files in containers.
+    pub new_binary: Option<Active<NewBinary>>,
+    /// Commands that let somebody come back.
+    pub persistence_command: Option<Active<PersistenceCommand>>,
+    /// Libraries put before others.
+    pub preload: Option<Active<Preload>>,
+    /// Files rewritten at once.
+    pub ransomware: Option<Active<Ransomware>>,
+    /// Questions about the host.
+    pub recon_burst: Option<Active<ReconBurst>>,
+    /// Sockets of container runtimes.
+    pub runtime_socket: Option<Active<RuntimeSocket>>,
+    /// Changed files.
+    pub sensitive_file: Option<Active<SensitiveFile>>,
+    /// Secrets that are read.
+    pub sensitive_read: Option<Active<SensitiveRead>>,
+    /// Shells below services.
+    pub service_shell: Option<Active<ServiceShell>>,
+    /// Work through io_uring.
+    pub uring_bypass: Option<Active<UringBypass>>,
+    /// `userfaultfd`.
+    pub userfault: Option<Active<Userfault>>,
     /// Sigma rules.
     pub sigma: Option<Active<Sigma>>,
 }

@@ -149,7 +149,7 @@ const EXACTNESS: [Exactness; 4] =
 const COVERAGE: [CoverageState; 3] =
     [CoverageState::Complete, CoverageState::Partial, CoverageState::Unknown];
 const ACTORS: [ActorKind; 3] = [ActorKind::Address, ActorKind::Process, ActorKind::User];
-const EVIDENCE: [EvidenceKind; 7] = [
+const EVIDENCE: [EvidenceKind; 10] = [
     EvidenceKind::Exec,
     EvidenceKind::Flow,
     EvidenceKind::Connection,
@@ -157,6 +157,9 @@ const EVIDENCE: [EvidenceKind; 7] = [
     EvidenceKind::File,
     EvidenceKind::Dns,
     EvidenceKind::Login,
+    EvidenceKind::Memory,
+    EvidenceKind::Activity,
+    EvidenceKind::Tls,
 ];
 
 fn named<T: Copy>(all: &[T], name: &str, name_of: impl Fn(T) -> &'static str) -> Option<T> {
