@@ -7,9 +7,9 @@
 //!
 //! **False positives.** Package managers and what sets hosts up change such files all day, and so
 //! do the programs that the settings name for each group, as long as they lie where packages put
-//! them. Rotation renames and removes logs. A shell writes its own history. What a person at
-//! a terminal does after a log-in is of low severity: it is either his work or the last chance to notice a
-//! stolen key. For traces, only what loses some counts, not a line that is added.
+//! them. Rotation renames and removes logs. A shell writes its own history. What a person at a
+//! terminal does after a log-in is of low severity: it is either his work or the last chance to
+//! notice a stolen key. For traces, only what loses some counts, not a line that is added.
 //!
 //! **Method.** One record decides; no state.
 
