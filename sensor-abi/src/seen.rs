@@ -43,11 +43,13 @@ pub enum Signal {
     Login = 16,
     /// What the host has; the sensor itself sees it.
     Inventory = 17,
+    /// Files to be scanned; the sensor itself sees them.
+    Scan = 18,
 }
 
 impl Signal {
     /// Every signal, in the order of its number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -66,6 +68,7 @@ impl Signal {
         Self::Uring,
         Self::Login,
         Self::Inventory,
+        Self::Scan,
     ];
 
     /// Number of slots in the `SEEN` array.
@@ -92,6 +95,7 @@ impl Signal {
             Self::Uring => "uring",
             Self::Login => "login",
             Self::Inventory => "inventory",
+            Self::Scan => "scan",
         }
     }
 }

@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::limits;
 use crate::record::{
     Activity, Connection, Coverage, Dns, Exec, Exit, File, Flow, Inventory, Login, Memory,
-    Privilege, Process, ProcessRef, Sweep, Syscalls, Tls, Uring, Use,
+    Privilege, Process, ProcessRef, Scan, Sweep, Syscalls, Tls, Uring, Use,
 };
 use crate::text::{StrId, StringTable};
 
@@ -96,6 +96,8 @@ pub struct Batch {
     pub logins: Vec<Login>,
     /// What the host has.
     pub inventory: Vec<Inventory>,
+    /// Files that rules matched.
+    pub scans: Vec<Scan>,
     /// Ledger and hooks; at most one per batch.
     pub coverage: Option<Coverage>,
 }
@@ -153,6 +155,7 @@ impl Batch {
             urings: Vec::new(),
             logins: Vec::new(),
             inventory: Vec::new(),
+            scans: Vec::new(),
             coverage: None,
         }
     }
@@ -175,6 +178,7 @@ impl Batch {
             + self.urings.len()
             + self.logins.len()
             + self.inventory.len()
+            + self.scans.len()
             + usize::from(self.coverage.is_some())
     }
 
@@ -226,6 +230,7 @@ impl Batch {
         self.memory.iter().for_each(|r| r.each_text(&mut see));
         self.logins.iter().for_each(|r| r.each_text(&mut see));
         self.inventory.iter().for_each(|r| r.each_text(&mut see));
+        self.scans.iter().for_each(|r| r.each_text(&mut see));
         if let Some(coverage) = &self.coverage {
             coverage
                 .hooks
@@ -253,7 +258,8 @@ impl Batch {
             .chain(self.files.iter().map(|r| r.process))
             .chain(self.memory.iter().flat_map(|r| [r.process, r.target]))
             .chain(self.urings.iter().map(|r| r.process))
-            .chain(self.logins.iter().map(|r| r.process));
+            .chain(self.logins.iter().map(|r| r.process))
+            .chain(self.scans.iter().map(|r| r.process));
         ProcessRef(named.map(|process| process.0).max().unwrap_or(0))
     }
 }

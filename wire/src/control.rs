@@ -87,6 +87,39 @@ pub struct SettingsReply {
     pub problem: String,
 }
 
+/// Names the YARA rules of the brain's policy. A sensor that has others asks for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleOffer {
+    /// Names this state of the rules; empty when there are none.
+    pub revision: String,
+}
+
+/// A part of the rules: a file, or a part of one, whose text goes on in the next part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulePart {
+    /// The state of the rules that it is of.
+    pub revision: String,
+    /// Name of the file, at most [`crate::limits::RULE_NAME_MAX`] bytes.
+    pub file: String,
+    /// Its text or a part of it, at most [`crate::limits::RULE_PART_MAX`] bytes.
+    pub text: String,
+    /// Parts that follow; 0 is the last.
+    pub rest: u32,
+}
+
+/// What became of a [`RuleOffer`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleReply {
+    /// The state of the rules that it is about.
+    pub revision: String,
+    /// The sensor has others and asks for these.
+    pub wanted: bool,
+    /// Rules that are used.
+    pub rules: u32,
+    /// What of them cannot be used, or why none are, with file and line; empty when all are.
+    pub problem: String,
+}
+
 /// Every frame that is not a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
@@ -106,4 +139,10 @@ pub enum Control {
     Settings(Settings),
     /// Sensor to brain, answer to it.
     SettingsReply(SettingsReply),
+    /// Brain to sensor, at any time after the welcome.
+    RuleOffer(RuleOffer),
+    /// Sensor to brain, answer to it: at once, and again when the rules have been tried.
+    RuleReply(RuleReply),
+    /// Brain to sensor, when it asked.
+    RulePart(RulePart),
 }

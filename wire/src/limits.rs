@@ -45,5 +45,18 @@ pub const LATENCY_MAX: usize = 64;
 /// Bytes of the settings that a policy gives to a sensor: its whole configuration file is shorter.
 pub const SETTINGS_MAX: usize = 64 * 1024;
 
+/// Bytes of the YARA rules that a policy gives to a sensor, with their names. The largest public
+/// collections for Linux have some 2 MiB.
+pub const RULES_MAX: usize = 6 * 1024 * 1024;
+
+/// Files of YARA rules.
+pub const RULE_FILES_MAX: usize = 2_048;
+
+/// Bytes of a rule file's name.
+pub const RULE_NAME_MAX: usize = 128;
+
+/// Bytes of rules in one message.
+pub const RULE_PART_MAX: usize = 128 * 1024;
+
 /// Kernel maps named in one coverage record.
 pub const MAPS_MAX: usize = 128;

@@ -20,6 +20,7 @@ mod login;
 mod network;
 mod payload;
 mod process;
+mod scan;
 
 pub use act::{
     CredentialChange, Credentials, Memory, Privilege, Uring, memory_action, memory_flag,
@@ -35,6 +36,7 @@ pub use payload::{Dns, DnsAnswer, Tls, dns_flag, transport};
 pub use process::{
     Activity, Exec, Exit, Process, ProcessRef, Stdio, Syscalls, process_flag, stdio_kind,
 };
+pub use scan::{Scan, scan_trigger};
 
 /// Defines a record with strings; they come last, as `texts`.
 macro_rules! with_texts {

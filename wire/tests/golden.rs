@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, HEADER_LEN, Header};
 use wire::control::{
-    Ack, Control, EnrolReply, EnrolRequest, Hello, Refusal, Settings, SettingsReply, Welcome,
+    Ack, Control, EnrolReply, EnrolRequest, Hello, Refusal, RuleOffer, RulePart, RuleReply,
+    Settings, SettingsReply, Welcome,
 };
 use wire::record::{
     Activity, Address, Connection, Counters, Coverage, CredentialChange, Credentials, Dns,
     DnsAnswer, Exec, Exit, File, Flow, Hook, Inventory, LedgerLine, Login, MapFill, Memory,
-    Privilege, Process, ProcessRef, Stdio, Sweep, Syscalls, Tls, Uring, Use,
+    Privilege, Process, ProcessRef, Scan, Stdio, Sweep, Syscalls, Tls, Uring, Use,
 };
 use wire::text::StringTableBuilder;
 
@@ -276,6 +277,22 @@ fn batch() -> Batch {
         version: text("3.0.17-1"),
         detail: text("amd64"),
     });
+    batch.scans.push(Scan {
+        time_ns: 200,
+        process: ProcessRef(2),
+        trigger: 1,
+        inode: 201,
+        dev: 202,
+        size: 203,
+        more: 204,
+        path: text("/tmp/x"),
+        sha256: text("0123456789abcdef0123456789abcdef"),
+        rule: text("coin_miner"),
+        source: text("coin_miner.yar"),
+        revision: text("r1"),
+        tags: text("elf\0"),
+        meta: text("class=malicious\0"),
+    });
     batch.coverage = Some(Coverage {
         start_ns: 31,
         end_ns: 32,
@@ -332,6 +349,25 @@ fn controls() -> Vec<(&'static str, Control)> {
         (
             "settings-reply",
             Control::SettingsReply(SettingsReply { revision: "r".into(), problem: "p".into() }),
+        ),
+        ("rule-offer", Control::RuleOffer(RuleOffer { revision: "r".into() })),
+        (
+            "rule-reply",
+            Control::RuleReply(RuleReply {
+                revision: "r".into(),
+                wanted: true,
+                rules: 300,
+                problem: "p".into(),
+            }),
+        ),
+        (
+            "rule-part",
+            Control::RulePart(RulePart {
+                revision: "r".into(),
+                file: "f.yar".into(),
+                text: "rule t".into(),
+                rest: 2,
+            }),
         ),
     ]
 }
