@@ -13,9 +13,10 @@ use crate::shell;
 pub fn run(release: bool) -> Result<PathBuf> {
     setup::ensure(&[Need::Build])?;
     console()?;
-    shell::step("building the kernel programs, the sensor and the brain", || {
+    shell::step("building the kernel programs, the sensor, the scanner and the brain", || {
         let mut build = shell::cargo();
         build.args(["build", "--locked", "--quiet", "-p", "sensor", "-p", "brain", "-p", "tests"]);
+        build.args(["-p", "scanner"]);
         build.args(release.then_some("--release")).env("SAKURAMORI_BPF", "require");
         shell::must(&mut build)
     })?;
