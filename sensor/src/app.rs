@@ -22,6 +22,7 @@ use crate::outbox::Outbox;
 use crate::privileged::protocol;
 use crate::privileged::remote::Remote;
 use crate::sandbox::{Held, calls};
+use crate::scan;
 use crate::spool::{Spool, SpoolStats};
 use crate::tuning::Tuning;
 use crate::uplink::Uplink;
@@ -83,11 +84,13 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     let mut stop = StopSignal::new()?;
     let host = Host::read(config.hostname.as_deref());
     let start = clock::start_offset(Some(&config.state_dir), &host.boot_id);
+    let (scans, rules) = scan::start(&config.scanner, &config.state_dir).unzip();
     let uplink = Uplink {
         address: config.brain_address.clone(),
         state_dir: config.state_dir.clone(),
         host,
         tuning: Tuning::new(config.clone(), Some(loader)),
+        rules,
     };
     tokio::select! {
         enrolled = uplink.enrol(config.join.as_ref()) => enrolled?,
@@ -108,6 +111,7 @@ async fn run_until_signal(config: &Config, loader: &'static Remote, held: &Held)
     tracing::info!(events = carried.total(), torn_bytes, "spool of earlier starts taken over");
     let settings = config.probe_settings();
     let mut collector = Collector::of(holder, drain, &settings, scope_path(config), resumed);
+    collector.scan_with(scans);
     collector.watch_host(&config.host_settings(Some(&config.state_dir)));
     log_hooks(&collector.status().hooks);
     let batcher = Batcher::new(outbox.epoch(), start);

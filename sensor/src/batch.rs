@@ -208,6 +208,7 @@ impl OpenBatch {
             Record::Tls(record) => push!(tls, record.map_texts(|text| self.text(text))),
             Record::File(record) => push!(files, record.map_texts(|text| self.text(text))),
             Record::Login(record) => push!(logins, record.map_texts(|text| self.text(text))),
+            Record::Scan(record) => push!(scans, record.map_texts(|text| self.text(text))),
             Record::Memory(record) => {
                 let mut record = record.map_texts(|text| self.text(text));
                 record.target = target;

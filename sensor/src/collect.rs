@@ -16,6 +16,7 @@ use crate::ledger::{Events, Ledger, Signal};
 use crate::observation::Observation;
 use crate::payload::{Payloads, Told};
 use crate::probe::{ProbeError, Settings};
+use crate::scan::{Outcome, Scans};
 use crate::throttled::{Change, Throttled};
 use crate::track::Tracker;
 
@@ -97,6 +98,11 @@ impl Collector {
         }
     }
 
+    /// Has files scanned as well, once there are rules.
+    pub fn scan_with(&mut self, scans: Option<Scans>) {
+        scans.into_iter().for_each(|scans| self.tracker.scan_with(scans));
+    }
+
     /// Watches the host's logs and inventory as well.
     pub fn watch_host(&mut self, settings: &host_watch::Settings) {
         if let Some(root) = &settings.root {
@@ -110,6 +116,7 @@ impl Collector {
         let mut status = self.holder.status();
         status.hooks.extend(self.canary.text());
         status.hooks.push(self.hashes_text());
+        status.hooks.extend(self.tracker.scans_text());
         status
     }
 
@@ -161,6 +168,7 @@ impl Collector {
         let clock = ClockPair::now();
         self.read(ledger, clock);
         self.hand_on(ledger, clock.boot_ns.saturating_sub(SETTLE_NS), on);
+        self.tell_scans(false, ledger, clock, on);
         if let Some(host) = &mut self.host {
             host.poll(clock, &self.tracker, ledger, on);
         }
@@ -250,8 +258,38 @@ impl Collector {
         self.hand_on(ledger, u64::MAX, on);
         let told = self.payloads.finish(self.drain.repeats(), ClockPair::now());
         self.tell(told, ledger, on);
+        self.tell_scans(true, ledger, ClockPair::now(), on);
         if let Some(host) = &mut self.host {
             host.finish(ledger);
+        }
+    }
+
+    /// Hands on what scans found. A file that was seen is delivered or lost, like any event.
+    fn tell_scans(
+        &mut self,
+        finish: bool,
+        ledger: &RefCell<Ledger>,
+        clock: ClockPair,
+        on: &mut dyn FnMut(Observation),
+    ) {
+        for (observations, outcome) in self.tracker.take_scans(finish, clock.boot_ns) {
+            let mut one = Events::default();
+            one.count(Signal::Scan, 1);
+            let mut ledger_now = ledger.borrow_mut();
+            match outcome {
+                Outcome::Known => continue,
+                Outcome::Found(_) => ledger_now.read(Signal::Scan, 1),
+                Outcome::Clean => {
+                    ledger_now.read(Signal::Scan, 1);
+                    ledger_now.used(Signal::Scan, 1);
+                }
+                Outcome::Skipped(why) => {
+                    ledger_now.read(Signal::Scan, 1);
+                    ledger_now.lose(why, &one);
+                }
+            }
+            drop(ledger_now);
+            observations.into_iter().for_each(&mut *on);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::login::follow::{self, Source};
 use crate::probe::{
     Rings, SWITCHABLE, Scope, Settings, SyscallMode, VARIABLES, VARIABLES_MAX, WayKind, XdpMode,
 };
+use crate::scan;
 use crate::spool;
 
 mod policy;
@@ -88,6 +89,8 @@ pub struct Config {
     pub files: Watched,
     /// How large the rings of records are.
     pub rings: Rings,
+    /// Where the scanner listens.
+    pub scanner: PathBuf,
     /// Most bytes that wait on disk.
     pub spool_max_bytes: u64,
     /// Least important level that is logged.
@@ -197,7 +200,14 @@ struct File {
     #[serde(default)]
     guard: Guard,
     #[serde(default)]
+    scan: Scan,
+    #[serde(default)]
     log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Scan {
+    socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -368,6 +378,7 @@ impl Config {
             host_root: file.host.root,
             files: watched(&file.files, path)?,
             rings: ring_sizes(&file.rings, path)?,
+            scanner: file.scan.socket.unwrap_or_else(|| PathBuf::from(scan::SOCKET)),
             spool_max_bytes: file.spool.max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES),
             log_level: file.log.level,
             log_format: file.log.format,
@@ -544,7 +555,7 @@ mod tests {
             [collect]\ninterfaces=['eth0']\ntick_ms=500\nsyscalls='off'\nxdp='generic'\ntunnels=true\n\
             avoid=['lsm','raw_tracepoint']\noff=['dns','file']\n\
             [logins]\nsource='file'\nfiles=['/l']\n[inventory]\nenabled=false\n\
-            [rings]\nsecurity_kib=4096\n[spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
+            [rings]\nsecurity_kib=4096\n[scan]\nsocket='/q'\n[spool]\nmax_bytes=9000000\n[log]\nlevel='debug'\nformat='json'\n";
         let config = parse(text).unwrap();
         assert_eq!(config.hostname.as_deref(), Some("web-1"));
         assert_eq!(config.scope.netns.as_deref(), Some(Path::new("/n")));
@@ -553,7 +564,7 @@ mod tests {
         assert_eq!((config.logins, config.inventory), (Source::File, false));
         assert_eq!(config.login_files, [PathBuf::from("/l")]);
         assert_eq!(config.rings, Rings { security: Some(4 << 20), ..Rings::default() });
-        assert!(config.tunnels);
+        assert!(config.tunnels && config.scanner == Path::new("/q"));
         assert_eq!(config.avoid, [WayKind::Lsm, WayKind::RawTracepoint]);
     }
 

@@ -6,6 +6,10 @@
 //! never passes for the one that ran.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::stat::{major, minor};
 
 use self::worker::{Job, Outcome, Worker};
 use crate::observation::Text;
@@ -33,6 +37,23 @@ pub struct FileId {
     pub mtime_ns: u64,
     /// When the inode changed, likewise. Programs can set the other one, but not this one.
     pub ctime_ns: u64,
+}
+
+impl FileId {
+    /// Returns what the kernel shows programs of a file. On some file systems (overlay, btrfs) that
+    /// is another device than it has itself, and then another inode number too.
+    pub fn shown_by(metadata: &Metadata) -> Self {
+        let time = |seconds: i64, nanos: i64| {
+            (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos as u64)
+        };
+        Self {
+            dev: (major(metadata.dev()) << 20 | minor(metadata.dev())) as u32,
+            inode: metadata.ino(),
+            size: metadata.len(),
+            mtime_ns: time(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: time(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 /// What is known of a file's hash.

@@ -3,9 +3,9 @@
 //! # Reading order
 //! The path of the data: [`probe`] attaches the programs, [`drain`] reads what they wrote,
 //! [`collect`] does so on time, [`track`] says who did it (from [`process`], [`owner`], [`cgroup`],
-//! [`container`], [`pod`], [`user`], [`hash`]), [`convert`] turns the kernel's records into the
-//! wire's, [`batch`] cuts them, [`spool`] keeps them, [`uplink`] sends them. [`ledger`] and
-//! [`health`] count along the way.
+//! [`container`], [`pod`], [`user`], [`hash`]), [`scan`] looks into files, [`convert`] turns the
+//! kernel's records into the wire's, [`batch`] cuts them, [`spool`] keeps them, [`uplink`] sends
+//! them. [`ledger`] and [`health`] count along the way.
 //! [`app`] builds all of it; [`doctor`] and [`watch`] are the other commands.
 #![deny(missing_docs)]
 
@@ -38,6 +38,7 @@ pub mod owner;
 pub mod pod;
 pub mod process;
 pub mod procfs;
+pub mod scan;
 pub mod sockets;
 pub mod track;
 pub mod user;
@@ -76,4 +77,5 @@ pub mod watch;
 mod atomic_file;
 pub mod escape;
 pub mod memory;
+mod pace;
 mod systemd;

@@ -243,10 +243,10 @@ impl Loader {
             || (&new.scope.cgroup, &new.scope.netns) != (&old.scope.cgroup, &old.scope.netns)
             || (&new.user, &new.avoid) != (&old.user, &old.avoid)
             || (new.xdp, new.tunnels) != (old.xdp, old.tunnels)
+            || new.scanner != old.scanner
             || new.rings != old.rings;
         if fixed {
-            let why =
-                "state_dir, user, scope, rings, xdp, tunnels and avoid change with a restart only";
+            let why = "state_dir, user, scope, rings, scan, xdp, tunnels and avoid change with a restart only";
             tracing::error!(why, "the new settings are refused; the old ones go on");
             self.told.refused = Some(why.to_owned());
             return;

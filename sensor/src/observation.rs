@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use wire::batch::Lane;
 use wire::record::{
-    Activity, Connection, Dns, Exec, Exit, File, Flow, Inventory, Login, Memory, Privilege, Sweep,
-    Syscalls, Tls, Uring, Use,
+    Activity, Connection, Dns, Exec, Exit, File, Flow, Inventory, Login, Memory, Privilege, Scan,
+    Sweep, Syscalls, Tls, Uring, Use,
 };
 
 use crate::ledger::Signal;
@@ -66,6 +66,8 @@ pub enum Record {
     Login(Login<Text>),
     /// The host has something.
     Inventory(Inventory<Text>),
+    /// A rule matched a file.
+    Scan(Scan<Text>),
 }
 
 impl Record {
@@ -76,7 +78,8 @@ impl Record {
             | Self::Memory(_)
             | Self::Privilege(_)
             | Self::File(_)
-            | Self::Login(_) => Lane::Security,
+            | Self::Login(_)
+            | Self::Scan(_) => Lane::Security,
             _ => Lane::Bulk,
         }
     }
@@ -100,6 +103,7 @@ impl Record {
             Self::Privilege(record) => record.each_text(see),
             Self::Login(record) => record.each_text(see),
             Self::Inventory(record) => record.each_text(see),
+            Self::Scan(record) => record.each_text(see),
         }
     }
 }

@@ -3,10 +3,11 @@
 //! The sensor is two processes: the loader holds the capabilities, the worker has none. Code that
 //! needs to look at another process calls the functions here. They look directly where that is
 //! allowed; in the worker, what the kernel refuses is asked from the loader by a closed protocol:
-//! a process number and which of a few things about it, never a path.
+//! a process number and which of a few things about it. A path leads to programs only.
 //!
 //! # Reading order
-//! [`protocol`] (what may be asked), [`remote`] (the worker's end). The loader's end is
+//! [`protocol`] (what may be asked), [`remote`] (the worker's end), [`executable`] and [`program`]
+//! (files that somebody may execute, programs that are). The loader's end is
 //! the module `loader`.
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use std::sync::OnceLock;
 use self::protocol::Request;
 use self::remote::Remote;
 
+pub mod executable;
 pub mod program;
 pub mod protocol;
 pub mod remote;
@@ -196,7 +198,7 @@ pub fn open_log(place: u32, rotated: u32, refusal: io::Error) -> io::Result<File
 
 /// Returns the loader when it may do what was refused here. Where processes of others are hidden,
 /// they look as if they were not there.
-fn refused(error: &io::Error) -> Option<&'static Remote> {
+pub(crate) fn refused(error: &io::Error) -> Option<&'static Remote> {
     let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound];
     kinds.contains(&error.kind()).then(loader).flatten()
 }

@@ -119,6 +119,7 @@ async fn send(
         host,
         // A capture can be watched in no other way than it was.
         tuning: Tuning::new(config.clone(), None),
+        rules: None,
     };
     uplink.enrol(config.join.as_ref()).await?;
     let now_ns = ClockPair::now().unix_ns;

@@ -12,6 +12,7 @@ use crate::clock::ClockPair;
 use crate::convert::sweep::SweepCount;
 use crate::convert::{self, Event, Executed, Head, SocketChange, What};
 use crate::hash::{self, FileId, Hashes, Known};
+use crate::health::HookText;
 use crate::ledger::Signal;
 use crate::observation::{Observation, Record, Text};
 use crate::owner::{Owner, Owners, Tuple};
@@ -20,6 +21,7 @@ use crate::pod;
 use crate::privileged::{self, ProcLink};
 use crate::process::{Key, Process, Processes};
 use crate::procfs;
+use crate::scan::{Done, Outcome, Scans};
 use crate::sockets::{self, OpenSocket};
 use crate::user::Users;
 
@@ -40,6 +42,7 @@ pub struct Tracker {
     cgroups: Cgroups,
     users: Users,
     hashes: Hashes,
+    scans: Option<Scans>,
     /// Processes whose file is being hashed.
     unhashed: HashMap<FileId, Vec<Key>>,
     /// Names of the environment variables that are told.
@@ -61,6 +64,7 @@ impl Tracker {
             cgroups: Cgroups::of_host(),
             users: Users::new(PASSWD),
             hashes: Hashes::default(),
+            scans: None,
             unhashed: HashMap::new(),
             variables: Vec::new(),
             mount_namespace: privileged::namespace(std::process::id(), ProcLink::MountNamespace),
@@ -82,9 +86,44 @@ impl Tracker {
         self.variables = variables.to_vec();
     }
 
-    /// Asks for the hash of what was executed, before the execution itself is taken in.
+    /// Scans what is executed or written from now on.
+    pub fn scan_with(&mut self, scans: Scans) {
+        self.scans = Some(scans);
+    }
+
+    /// Takes in what was scanned since: what there is to report of each file, and what else became
+    /// of one. `finish` gives up what still waits.
+    pub fn take_scans(&mut self, finish: bool, now_ns: u64) -> Vec<(Vec<Observation>, Outcome)> {
+        let Some(scans) = &mut self.scans else { return Vec::new() };
+        let done = if finish { scans.finish() } else { scans.take_in() };
+        done.into_iter().map(|done| (self.scanned(&done, now_ns), done.outcome)).collect()
+    }
+
+    fn scanned(&mut self, done: &Done, now_ns: u64) -> Vec<Observation> {
+        let Outcome::Found(found) = &done.outcome else { return Vec::new() };
+        let lineage = self.lineage_of(done.candidate.key, now_ns);
+        let records = found.records(&done.candidate).into_iter().enumerate();
+        let observation = |(place, record)| Observation {
+            lineage: lineage.clone(),
+            target: Vec::new(),
+            signal: Signal::Scan,
+            // The file is one event, whose first record stands for it.
+            events: u64::from(place == 0),
+            record: Record::Scan(record),
+        };
+        records.map(observation).collect()
+    }
+
+    /// Returns what became of the files that were to be scanned.
+    pub fn scans_text(&self) -> Option<HookText> {
+        self.scans.as_ref().and_then(Scans::text)
+    }
+
+    /// Asks for the hash of what was executed, and for a scan, before the execution itself is taken
+    /// in.
     pub fn ahead(&mut self, event: &Event) {
         if let What::Exec(executed) = &event.what {
+            self.scans.iter_mut().for_each(|scans| scans.executed(executed));
             self.hashes.ask(executed.file, executed.process.key.pid, &executed.process.exe);
         }
     }
@@ -161,6 +200,10 @@ impl Tracker {
                 let process = self.actor(head);
                 if !self.learn(&mut record, head) {
                     return None;
+                }
+                if let (Some(scans), Record::File(file)) = (&mut self.scans, &*record) {
+                    let mounts = process.as_ref().map_or(0, |process| process.namespaces[1]);
+                    scans.touched(file, head.process, mounts);
                 }
                 (process, *record)
             }

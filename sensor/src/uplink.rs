@@ -20,11 +20,12 @@ use crate::host::Host;
 use crate::identity::{Identity, IdentityError};
 use crate::join::JoinToken;
 use crate::outbox::Outbox;
+use crate::scan::rules::Rules;
 use crate::tuning::Tuning;
 
 mod session;
 
-use session::SessionError;
+use session::{SessionError, Takers};
 
 /// A connection attempt takes no longer than this.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -52,6 +53,8 @@ pub struct Uplink {
     pub host: Host,
     /// Takes settings from the brain.
     pub tuning: Tuning,
+    /// Takes rules from the brain, where files are scanned.
+    pub rules: Option<Rules>,
 }
 
 /// Why there is no connection.
@@ -145,8 +148,9 @@ impl Uplink {
             connected = self.connected() => connected?,
             () = stopping(stop.clone()) => return Ok(()),
         };
+        let takers = Takers { tuning: &self.tuning, rules: self.rules.as_ref() };
         let ended = tokio::select! {
-            ended = session::run(&connection, self.hello(outbox), outbox, &self.tuning) => ended,
+            ended = session::run(&connection, self.hello(outbox), outbox, takers) => ended,
             () = self.renewal_due(&identity) => Err(SessionError::Renewal),
             () = flushed(outbox, stop.clone()) => Ok(()),
         };

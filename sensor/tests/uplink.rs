@@ -229,6 +229,7 @@ fn uplink(brain: &Brain, state_dir: &Path) -> Uplink {
         state_dir: state_dir.to_owned(),
         host: Host::read(Some("web-1")),
         tuning: Tuning::new(config, None),
+        rules: None,
     }
 }
 

@@ -29,6 +29,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("rings", &["security_kib", "process_kib", "file_kib", "payload_kib"]),
     ("spool", &["max_bytes"]),
     ("guard", &["user", "pin"]),
+    ("scan", &["socket"]),
     ("log", &["level", "format"]),
 ];
 

@@ -4,16 +4,15 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::stat::{major, minor};
 use ring::digest::{Context, SHA256};
 
 use super::{FileId, HASH_LEN};
-use crate::clock::{self, ClockPair};
+use crate::clock::ClockPair;
+use crate::pace::Pace;
 use crate::privileged;
 
 /// Larger files are not hashed: what is executed and larger carries its data along, such as
@@ -29,8 +28,7 @@ const CHUNK: usize = 128 * 1024;
 /// younger file is left to ripen, so that no later change can hide behind its time.
 const GRAIN_NS: u64 = 20_000_000;
 /// Lowest priority that is not idle, as nice(1) has it.
-const NICE: i32 = 19;
-const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const NICE: i32 = 19;
 
 /// A file to hash.
 #[derive(Clone, Debug)]
@@ -92,7 +90,7 @@ fn work(jobs: &Receiver<Job>, done: &SyncSender<(FileId, Outcome)>) {
     // Without it the hashing only competes harder.
     // SAFETY: a plain system call; 0 means the calling thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-    let mut pace = Pace { spent: 0, since_ns: clock::boot_ns() };
+    let mut pace = Pace::new(BYTES_PER_SECOND, BURST_BYTES);
     while let Ok(job) = jobs.recv() {
         let outcome = hash(&job, &mut pace);
         if done.send((job.file, outcome)).is_err() {
@@ -128,7 +126,7 @@ fn open(job: &Job) -> Option<File> {
     })
 }
 
-fn is_still(file: &File, id: &FileId) -> bool {
+pub(crate) fn is_still(file: &File, id: &FileId) -> bool {
     file.metadata().is_ok_and(|metadata| is_same(&metadata, id))
 }
 
@@ -136,16 +134,10 @@ fn is_still(file: &File, id: &FileId) -> bool {
 /// programs another device than the kernel has, and then another inode number too; size and times
 /// are the same everywhere.
 fn is_same(metadata: &Metadata, id: &FileId) -> bool {
-    let time = |seconds: i64, nanos: i64| {
-        (seconds as u64).wrapping_mul(SECOND_NS).wrapping_add(nanos as u64)
-    };
-    let device = metadata.dev();
-    let same_device = (major(device) << 20 | minor(device)) == u64::from(id.dev);
+    let shown = FileId::shown_by(metadata);
     metadata.is_file()
-        && metadata.len() == id.size
-        && time(metadata.mtime(), metadata.mtime_nsec()) == id.mtime_ns
-        && time(metadata.ctime(), metadata.ctime_nsec()) == id.ctime_ns
-        && (!same_device || metadata.ino() == id.inode)
+        && (shown.size, shown.mtime_ns, shown.ctime_ns) == (id.size, id.mtime_ns, id.ctime_ns)
+        && (shown.dev != id.dev || shown.inode == id.inode)
 }
 
 fn digest(file: &mut File, size: u64, pace: &mut Pace) -> io::Result<[u8; HASH_LEN]> {
@@ -168,31 +160,6 @@ fn digest(file: &mut File, size: u64, pace: &mut Pace) -> io::Result<[u8; HASH_L
     context.finish().as_ref().try_into().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Holds the worker to its rate.
-struct Pace {
-    /// Bytes of the allowance that are spent.
-    spent: u64,
-    since_ns: u64,
-}
-
-impl Pace {
-    fn keep(&mut self, bytes: u64) {
-        if let Some(wait_ns) = self.spend(bytes, clock::boot_ns()) {
-            thread::sleep(Duration::from_nanos(wait_ns));
-        }
-    }
-
-    /// Returns how long to wait, once the burst is used up.
-    fn spend(&mut self, bytes: u64, now_ns: u64) -> Option<u64> {
-        let passed = u128::from(now_ns.saturating_sub(self.since_ns));
-        let earned = passed * u128::from(BYTES_PER_SECOND) / u128::from(SECOND_NS);
-        self.spent = self.spent.saturating_sub(u64::try_from(earned).unwrap_or(u64::MAX)) + bytes;
-        self.since_ns = now_ns;
-        let over = self.spent.checked_sub(BURST_BYTES)?;
-        Some((u128::from(over) * u128::from(SECOND_NS) / u128::from(BYTES_PER_SECOND)) as u64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -201,19 +168,11 @@ mod tests {
     use super::*;
 
     fn id_of(path: &Path) -> FileId {
-        let metadata = fs::metadata(path).unwrap();
-        let device = metadata.dev();
-        FileId {
-            dev: (major(device) << 20 | minor(device)) as u32,
-            inode: metadata.ino(),
-            size: metadata.len(),
-            mtime_ns: metadata.mtime() as u64 * SECOND_NS + metadata.mtime_nsec() as u64,
-            ctime_ns: metadata.ctime() as u64 * SECOND_NS + metadata.ctime_nsec() as u64,
-        }
+        FileId::shown_by(&fs::metadata(path).unwrap())
     }
 
     fn pace() -> Pace {
-        Pace { spent: 0, since_ns: clock::boot_ns() }
+        Pace::new(BYTES_PER_SECOND, BURST_BYTES)
     }
 
     fn job(path: &Path, file: FileId) -> Job {
@@ -247,14 +206,6 @@ mod tests {
         assert_eq!(hash(&job(&path, large), &mut pace()), Outcome::TooLarge);
         fs::remove_file(&path).unwrap();
         assert_eq!(hash(&job(&path, executed), &mut pace()), Outcome::Gone);
-    }
-
-    #[test]
-    fn a_burst_is_free_and_then_the_rate_holds() {
-        let mut pace = Pace { spent: 0, since_ns: 0 };
-        assert_eq!(pace.spend(BURST_BYTES - 1, 0), None);
-        assert_eq!(pace.spend(1 + BYTES_PER_SECOND, 0), Some(SECOND_NS));
-        assert_eq!(pace.spend(0, 10 * SECOND_NS), None);
     }
 
     #[test]

@@ -12,19 +12,23 @@ use super::Loader;
 use crate::holder::Status;
 use crate::host_file::HostFiles;
 use crate::login::follow;
+use crate::privileged::executable;
 use crate::privileged::program::{self, Program};
 use crate::privileged::protocol::{self, Answer, Refusal, Request};
 use crate::privileged::{self, NetTable, ProcFile, ProcLink};
 use crate::probe::{Probes, Settings};
+use crate::scan::link;
 use crate::{canary, clock, health, host, systemd};
 
 impl Loader {
     /// Receives one request and answers it.
     pub(super) fn serve_one(&mut self) {
         let Some(worker) = &mut self.worker else { return };
-        let Some(request) = protocol::receive_request(worker.socket.as_fd()) else { return };
+        let Some((request, path)) = protocol::receive_request(worker.socket.as_fd()) else {
+            return;
+        };
         worker.heard = Instant::now();
-        let answer = self.answer(&request);
+        let answer = self.answer(&request, &path);
         let Some(worker) = &self.worker else { return };
         let sent = protocol::send_answer(worker.socket.as_fd(), request.number, &answer);
         if let Err(error) = sent {
@@ -32,7 +36,7 @@ impl Loader {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Result<Answer, Refusal> {
+    fn answer(&mut self, request: &Request, path: &[u8]) -> Result<Answer, Refusal> {
         let pid = request.subject;
         match request.kind {
             protocol::START => self.hand_over(),
@@ -88,6 +92,14 @@ impl Loader {
                 let files = HostFiles::new(follow::logs(&self.config.login_files));
                 let opened = files.open_place(request.subject, request.which)?;
                 Ok(Answer { descriptors: vec![opened.into()], ..Answer::default() })
+            }
+            protocol::OPEN_PROGRAM => {
+                let opened = executable::open_here(pid, path)?;
+                Ok(Answer { descriptors: vec![opened.into()], ..Answer::default() })
+            }
+            protocol::OPEN_SCANNER => {
+                let connected = link::connect(&self.config.scanner)?;
+                Ok(Answer { descriptors: vec![connected], ..Answer::default() })
             }
             protocol::START_PROGRAM => {
                 let program = one_of(Program::ALL, request.which)?;

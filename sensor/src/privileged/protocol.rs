@@ -1,15 +1,15 @@
-//! The closed protocol between worker and loader: one fixed request, one bounded answer, in order.
+//! The closed protocol between worker and loader: one bounded request, one bounded answer, in
+//! order.
 //!
 //! Both ends are one socket pair of sequenced packets, so a message is whole or not there. The
-//! loader trusts nothing in a request but its length: numbers that mean nothing are refused.
+//! loader trusts nothing in a request but its length: numbers that mean nothing are refused, and
+//! the one path that a request can carry leads to programs only.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use scanner_abi::packet;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Load and attach if that has not happened, then the names and descriptors of all maps.
@@ -45,11 +45,19 @@ pub const START_PROGRAM: u32 = 15;
 
 /// Read the configuration again, and what the brain's policy wants.
 pub const RELOAD: u32 = 16;
+/// A program or script that a process sees under a path, opened: the path follows the request.
+/// Only a plain file that somebody may execute is, so that secrets stay where they are.
+pub const OPEN_PROGRAM: u32 = 17;
+/// A connection to the scanner, where the configuration says that it listens.
+pub const OPEN_SCANNER: u32 = 18;
+
+/// Longest path that follows a request; the kernel takes no longer ones.
+pub const PATH_MAX: usize = 4096;
 
 /// Longest answer: a process's sockets are the longest of them.
 pub const ANSWER_MAX: usize = 64 * 1024 + 64;
-/// Most descriptors in one answer; the kernel takes no more than 253.
-pub const DESCRIPTORS_MAX: usize = 128;
+/// Most descriptors in one answer.
+pub const DESCRIPTORS_MAX: usize = packet::DESCRIPTORS_MAX;
 
 /// What is asked.
 #[repr(C)]
@@ -112,15 +120,17 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Sends a request.
-pub fn send_request(socket: BorrowedFd<'_>, request: &Request) -> io::Result<()> {
-    send(socket, &[request.as_bytes()], &[])
+pub fn send_request(socket: BorrowedFd<'_>, request: &Request, path: &[u8]) -> io::Result<()> {
+    packet::send(socket, &[request.as_bytes(), path], &[])
 }
 
 /// Receives a request; `None` when the other end is gone or what came is no request.
-pub fn receive_request(socket: BorrowedFd<'_>) -> Option<Request> {
-    let mut bytes = [0; size_of::<Request>()];
-    let (length, _) = receive(socket, &mut bytes, &mut []).ok()?;
-    (length == bytes.len()).then(|| Request::read_from_bytes(&bytes).ok()).flatten()
+pub fn receive_request(socket: BorrowedFd<'_>) -> Option<(Request, Vec<u8>)> {
+    // A path that is longer by one byte is seen to be too long.
+    let mut bytes = [0; size_of::<Request>() + PATH_MAX + 1];
+    let (length, _) = packet::receive(socket, &mut bytes, 0).ok()?;
+    let (request, path) = Request::read_from_prefix(&bytes[..length]).ok()?;
+    (path.len() <= PATH_MAX).then(|| (request, path.to_vec()))
 }
 
 /// Sends an answer or a refusal.
@@ -136,7 +146,7 @@ pub fn send_answer(
     let header = AnswerHeader { number, errno };
     let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    send(socket, &[header.as_bytes(), bytes], &raw)
+    packet::send(socket, &[header.as_bytes(), bytes], &raw)
 }
 
 /// Receives the answer to the request with a number; older ones, which nobody waited for, are
@@ -144,8 +154,7 @@ pub fn send_answer(
 pub fn receive_answer(socket: BorrowedFd<'_>, number: u32) -> io::Result<Result<Answer, Refusal>> {
     let mut buffer = vec![0; size_of::<AnswerHeader>() + ANSWER_MAX];
     loop {
-        let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
-        let (length, descriptors) = receive(socket, &mut buffer, &mut space)?;
+        let (length, descriptors) = packet::receive(socket, &mut buffer, DESCRIPTORS_MAX)?;
         let Ok((header, bytes)) = AnswerHeader::read_from_prefix(&buffer[..length]) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
@@ -157,33 +166,6 @@ pub fn receive_answer(socket: BorrowedFd<'_>, number: u32) -> io::Result<Result<
             errno => Err(Refusal { errno, text: String::from_utf8_lossy(bytes).into_owned() }),
         });
     }
-}
-
-fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptors: &[RawFd]) -> io::Result<()> {
-    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let rights = [ControlMessage::ScmRights(descriptors)];
-    let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
-    sendmsg::<()>(socket.as_raw_fd(), &slices, control, MsgFlags::MSG_NOSIGNAL, None)?;
-    Ok(())
-}
-
-fn receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    space: &mut [u8],
-) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(space), flags)?;
-    let mut descriptors = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(raw) = control {
-            // SAFETY: the kernel has just made these descriptors for this process, and nobody else
-            // knows them.
-            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-        }
-    }
-    Ok((message.bytes, descriptors))
 }
 
 #[cfg(test)]
@@ -213,6 +195,8 @@ mod tests {
             OPEN_LOG,
             START_PROGRAM,
             RELOAD,
+            OPEN_PROGRAM,
+            OPEN_SCANNER,
         ];
         let distinct: std::collections::HashSet<u32> = kinds.into_iter().collect();
         assert_eq!(distinct.len(), kinds.len());
@@ -222,8 +206,10 @@ mod tests {
     fn requests_and_answers_cross_with_descriptors() {
         let (near, far) = pair().unwrap();
         let request = Request { number: 7, ..Request::of(READ, 42, 3) };
-        send_request(near.as_fd(), &request).unwrap();
-        assert_eq!(receive_request(far.as_fd()), Some(request));
+        send_request(near.as_fd(), &request, b"/x").unwrap();
+        assert_eq!(receive_request(far.as_fd()), Some((request, b"/x".to_vec())));
+        send_request(near.as_fd(), &request, &[b'/'; PATH_MAX + 1]).unwrap();
+        assert!(receive_request(far.as_fd()).is_none(), "a path that is too long");
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, b"x").unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
@@ -264,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_no_request_is_none() {
         let (near, far) = pair().unwrap();
-        send(near.as_fd(), &[b"short"], &[]).unwrap();
+        packet::send(near.as_fd(), &[b"short"], &[]).unwrap();
         assert_eq!(receive_request(far.as_fd()), None);
     }
 }

@@ -31,12 +31,16 @@ impl Remote {
 
     /// Asks, and returns the answer, or why there is none.
     pub fn ask(&self, request: &Request) -> io::Result<Answer> {
+        self.ask_about(request, &[])
+    }
+
+    fn ask_about(&self, request: &Request, path: &[u8]) -> io::Result<Answer> {
         let time = if request.kind == protocol::START { START_TIME } else { ANSWER_TIME };
         let number = self.number.fetch_add(1, Relaxed).wrapping_add(1);
         let request = Request { number, ..*request };
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         setsockopt(&*socket, ReceiveTimeout, &TimeVal::milliseconds(time.as_millis() as i64))?;
-        protocol::send_request(socket.as_fd(), &request)?;
+        protocol::send_request(socket.as_fd(), &request, path)?;
         protocol::receive_answer(socket.as_fd(), number)?.map_err(said)
     }
 
@@ -47,7 +51,12 @@ impl Remote {
 
     /// Asks for a descriptor.
     pub fn descriptor(&self, request: &Request) -> io::Result<OwnedFd> {
-        let mut answer = self.ask(request)?;
+        self.descriptor_of(request, &[])
+    }
+
+    /// Asks for a descriptor of what has a path.
+    pub fn descriptor_of(&self, request: &Request, path: &[u8]) -> io::Result<OwnedFd> {
+        let mut answer = self.ask_about(request, path)?;
         answer.descriptors.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 

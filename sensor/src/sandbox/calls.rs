@@ -67,6 +67,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_newfstatat,
     libc::SYS_openat,
+    libc::SYS_openat2,
     libc::SYS_pipe2,
     libc::SYS_ppoll,
     libc::SYS_pread64,

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use wire::batch::{Lane, Position};
-use wire::control::{Control, Hello, Refusal, Welcome};
+use wire::control::{Control, Hello, Refusal, RuleReply, Welcome};
 
 use crate::frame::{self, FrameIoError};
 use crate::outbox::Outbox;
+use crate::scan::rules::{self, Rules};
 use crate::tuning::Tuning;
 
 /// The security lane's frames go before bulk that waits for the same packets.
@@ -18,6 +20,20 @@ const ACK_TIME: Duration = Duration::from_secs(60);
 
 /// How long a refusal is waited for after a stream broke.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
+
+/// What a sensor that scans nothing says of rules.
+const NO_SCANS: &str = "this sensor scans no files";
+/// Answers that may wait: the brain sends one message after the other.
+const ANSWERS_MAX: usize = 4;
+
+/// Who takes what the brain wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Takers<'a> {
+    /// Settings.
+    pub tuning: &'a Tuning,
+    /// Rules, where files are scanned.
+    pub rules: Option<&'a Rules>,
+}
 
 /// Why a session ended.
 #[derive(Debug, Error)]
@@ -49,7 +65,7 @@ pub async fn run(
     connection: &Connection,
     hello: Hello,
     outbox: &Outbox,
-    tuning: &Tuning,
+    takers: Takers<'_>,
 ) -> Result<(), SessionError> {
     let epoch = hello.epoch;
     let opened = connection.open_bi().await;
@@ -61,10 +77,12 @@ pub async fn run(
         _ => return Err(SessionError::Unexpected),
     };
     welcomed(outbox, epoch, &welcome);
+    let (say, to_say) = mpsc::channel(ANSWERS_MAX);
     let ended = tokio::select! {
         ended = send_lane(connection, outbox, Lane::Security) => ended,
         ended = send_lane(connection, outbox, Lane::Bulk) => ended,
-        ended = listen(&mut control, &mut send, outbox, tuning) => return ended,
+        ended = speak(&mut send, to_say, takers.rules) => ended,
+        ended = listen(&mut control, &say, outbox, takers) => return ended,
     };
     // A brain that refuses says why before it closes; that is worth more than the broken stream.
     match tokio::time::timeout(FAREWELL_TIME, frame::read(&mut control)).await {
@@ -97,28 +115,80 @@ async fn send_lane(
     }
 }
 
-/// Takes acknowledgements and settings until the session breaks.
-async fn listen(
-    control: &mut RecvStream,
+/// An answer, and what is to be done once it is on its way.
+type Answer<'a> = (Control, Option<&'a Tuning>);
+
+/// Answers the brain, and tells what becomes of rules.
+async fn speak(
     send: &mut SendStream,
+    mut to_say: mpsc::Receiver<Answer<'_>>,
+    rules: Option<&Rules>,
+) -> Result<(), SessionError> {
+    let mut states = rules.map(Rules::follow);
+    let mut state = async || match &mut states {
+        Some(states) => match states.changed().await {
+            Ok(()) => states.borrow_and_update().clone(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    };
+    loop {
+        tokio::select! {
+            Some((answer, then)) = to_say.recv() => {
+                frame::write(send, &answer).await?;
+                then.into_iter().for_each(Tuning::begin);
+            }
+            state = state() => {
+                // Rules that are only on their way have no verdict yet.
+                if state.rules > 0 || !state.problem.is_empty() {
+                    frame::write(send, &Control::RuleReply(rules::reply(&state))).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Takes acknowledgements, settings and rules until the session breaks.
+async fn listen<'a>(
+    control: &mut RecvStream,
+    say: &mpsc::Sender<Answer<'a>>,
     outbox: &Outbox,
-    tuning: &Tuning,
+    takers: Takers<'a>,
 ) -> Result<(), SessionError> {
     loop {
         // Coverage goes out every few seconds, so there is always something to acknowledge.
         let answer = tokio::time::timeout(ACK_TIME, frame::read(control)).await;
         let message = answer.map_err(|_| SessionError::Stuck)??;
-        match message {
-            Control::Ack(ack) => outbox.acknowledge(ack.position),
-            Control::Settings(settings) => {
-                let (reply, new) = tuning.take(&settings);
-                frame::write(send, &Control::SettingsReply(reply)).await?;
-                if new {
-                    tuning.begin();
-                }
+        let answer = match message {
+            Control::Ack(ack) => {
+                outbox.acknowledge(ack.position);
+                continue;
             }
+            Control::Settings(settings) => {
+                let (reply, new) = takers.tuning.take(&settings);
+                (Control::SettingsReply(reply), new.then_some(takers.tuning))
+            }
+            Control::RuleOffer(offer) => {
+                let reply = match takers.rules {
+                    Some(rules) => rules.offered(&offer),
+                    None => RuleReply {
+                        revision: offer.revision,
+                        wanted: false,
+                        rules: 0,
+                        problem: NO_SCANS.to_owned(),
+                    },
+                };
+                (Control::RuleReply(reply), None)
+            }
+            Control::RulePart(part) => match takers.rules.and_then(|rules| rules.take(part)) {
+                Some(reply) => (Control::RuleReply(reply), None),
+                None => continue,
+            },
             Control::Refusal(refusal) => return Err(refused(refusal)),
             _ => return Err(SessionError::Unexpected),
+        };
+        if say.send(answer).await.is_err() {
+            return Err(SessionError::Unexpected);
         }
     }
 }

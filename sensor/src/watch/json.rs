@@ -50,6 +50,7 @@ fn record(record: &Record) -> Value {
         Record::Privilege(record) => plain("privilege", &record.map_texts(|text| visible(text))),
         Record::Login(record) => plain("login", &record.map_texts(|text| visible(text))),
         Record::Inventory(record) => plain("inventory", &record.map_texts(|text| visible(text))),
+        Record::Scan(record) => plain("scan", &record.map_texts(|text| visible(text))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use wire::record::{
-    Address, Dns, File, Inventory, Login, Memory, Privilege, Sweep, Tls, Use, dns_flag,
+    Address, Dns, File, Inventory, Login, Memory, Privilege, Scan, Sweep, Tls, Use, dns_flag,
 };
 
 use crate::escape::Escaped;
@@ -31,6 +31,7 @@ pub(super) fn of(record: &Record) -> (u64, &'static str, String) {
         Record::Privilege(r) => (r.time_ns, "privilege", privilege(r)),
         Record::Login(r) => (r.time_ns, "login", login(r)),
         Record::Inventory(r) => (r.time_ns, "inventory", inventory(r)),
+        Record::Scan(r) => (r.time_ns, "scan", scan(r)),
         Record::Exec(_)
         | Record::Exit(_)
         | Record::Flow(_)
@@ -160,6 +161,10 @@ fn privilege(r: &Privilege<Text>) -> String {
 
 fn login(r: &Login<Text>) -> String {
     format!("{}: {}", Escaped(&r.service), Escaped(&r.message))
+}
+
+fn scan(r: &Scan<Text>) -> String {
+    format!("{} matches {}", Escaped(&r.path), Escaped(&r.rule))
 }
 
 fn inventory(r: &Inventory<Text>) -> String {
