@@ -25,6 +25,7 @@ pub mod fileless;
 pub mod injection;
 pub mod kernel_module;
 pub mod listed_address;
+pub mod malware;
 pub mod metadata_rebind;
 pub mod new_binary;
 mod paths;
@@ -140,6 +141,7 @@ fn list(policy: &PolicySet) -> Vec<Wanted<'_>> {
     add(&mut list, "listed_address", &on.listed_address, &policy.feeds_state, |active| {
         listed_address::ListedAddress::new(active, &policy.intel)
     });
+    add(&mut list, "malware", &on.malware, "", malware::Malware::new);
     add(&mut list, "anti_debug", &on.anti_debug, "", anti_debug::AntiDebug::new);
     add(&mut list, "bpf_program", &on.bpf_program, "", bpf_program::BpfProgram::new);
     add(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use wire::batch::Batch;
-use wire::control::{Hello, SettingsReply};
+use wire::control::{Hello, RuleReply, SettingsReply};
 use wire::text::StrId;
 
 use crate::clock::SECOND_NS;
@@ -24,6 +24,9 @@ const LEDGER_NAME_MAX: usize = 40;
 
 /// Bytes of a name that a host says of itself.
 const FACT_MAX: usize = 256;
+
+/// Bytes of what a host says is wrong with rules: some files with their lines.
+const PROBLEM_MAX: usize = 4_096;
 
 /// A rate forgets what is older than about this.
 const RATE_SPAN_S: f64 = 10.0;
@@ -108,6 +111,17 @@ pub struct Settled {
     pub problem: String,
 }
 
+/// What became of the YARA rules that a sensor was offered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// The state of the rules.
+    pub revision: String,
+    /// Rules that are used.
+    pub rules: u32,
+    /// What of them is not used, or why none are; empty when all are.
+    pub problem: String,
+}
+
 /// What is known of a host.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -132,6 +146,9 @@ pub struct Status {
     /// What became of the settings that the policies want.
     #[serde(skip)]
     pub settings: Option<Settled>,
+    /// What became of the YARA rules.
+    #[serde(skip)]
+    pub yara: Option<Tried>,
     /// Connections that were cut because the same identity connected again.
     #[serde(default)]
     pub superseded: u64,
@@ -244,6 +261,14 @@ impl Fleet {
         let fact = |text: &str| text::visible_cut(text.as_bytes(), FACT_MAX);
         let settled = Settled { revision: fact(&reply.revision), problem: fact(&reply.problem) };
         self.write().entry(id).or_default().settings = Some(settled);
+    }
+
+    /// Notes what a sensor made of the rules that it was offered.
+    pub fn tried(&self, id: SensorId, reply: &RuleReply) {
+        let revision = text::visible_cut(reply.revision.as_bytes(), FACT_MAX);
+        let problem = text::visible_cut(reply.problem.as_bytes(), PROBLEM_MAX);
+        let tried = Tried { revision, rules: reply.rules, problem };
+        self.write().entry(id).or_default().yara = Some(tried);
     }
 
     /// Notes that a connection has ended, unless a newer one is there.

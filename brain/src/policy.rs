@@ -18,6 +18,7 @@ pub mod exception;
 pub mod loader;
 pub mod node;
 mod revision;
+mod rules;
 pub mod sample;
 pub mod sensor;
 mod settings;
@@ -25,6 +26,7 @@ mod source;
 
 pub use exception::Exceptions;
 pub use loader::Loader;
+pub use rules::YaraRules;
 pub use sensor::{SensorPolicies, SensorPolicy};
 pub use settings::*;
 pub use source::{Folders, PolicyFile};
@@ -173,6 +175,7 @@ impl PolicySet {
                     Ok(())
                 }
                 Part::Sensor => sensors.read(file, revision::of(file, commit)),
+                Part::Yara => sensors.yara.read(file),
                 Part::Samples => sample::SampleFile::read(file).map(|file| set.samples.push(file)),
                 Part::Other => Ok(()),
             };
@@ -180,6 +183,7 @@ impl PolicySet {
                 set.errors.push(problem.in_file(&file.name));
             }
         }
+        sensors.yara.finish(revision::of_content(files, |part| part == Part::Yara));
         set.sensors = Arc::new(sensors);
         set.exceptions = Arc::new(exceptions);
         set.refs = std::mem::take(refs.get_mut());
@@ -222,6 +226,7 @@ pub(crate) enum Part {
     Override,
     Intel,
     Sensor,
+    Yara,
     Samples,
     Other,
 }

@@ -46,6 +46,7 @@ mod host;
 mod network;
 mod payload;
 mod process;
+mod scan;
 
 pub use act::{Activity, Memory, MemoryAction, Privilege, PrivilegeAction, Uring};
 pub use file::{File, FileAction, open_flag};
@@ -55,6 +56,7 @@ pub use network::{
 };
 pub use payload::{Dns, DnsAnswer, Tls};
 pub use process::{Namespaces, Process, ProcessKey};
+pub use scan::{Scan, ScanTrigger};
 
 use network::end;
 
@@ -135,6 +137,8 @@ pub enum EventKind {
     Login(Login),
     /// The host has something, or no longer has it.
     Inventory(Inventory),
+    /// A rule matched a file.
+    Scan(Scan),
     /// The sensor reported its own state; for detectors, proof that time passed on the host.
     Heartbeat,
 }
@@ -198,6 +202,7 @@ enum Kind {
     Privilege,
     Memory,
     File,
+    Scan,
     Connection,
     Dns,
     Tls,
@@ -222,6 +227,7 @@ fn order(batch: &Batch) -> Vec<(u64, Kind, u32)> {
     add(&mut order, Kind::Privilege, batch.privileges.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Memory, batch.memory.iter().map(|r| r.time_ns));
     add(&mut order, Kind::File, batch.files.iter().map(|r| r.time_ns));
+    add(&mut order, Kind::Scan, batch.scans.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Connection, batch.connections.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Dns, batch.dns.iter().map(|r| r.time_ns));
     add(&mut order, Kind::Tls, batch.tls.iter().map(|r| r.time_ns));
@@ -325,6 +331,10 @@ fn event(source: &Source<'_>, kind: Kind, index: usize) -> (wired::ProcessRef, E
             let r = &batch.inventory[index];
             let none = wired::ProcessRef::default();
             (none, EventKind::Inventory(host::inventory(r.map_texts(text))))
+        }
+        Kind::Scan => {
+            let r = &batch.scans[index];
+            (r.process, EventKind::Scan(scan::scan(r.map_texts(text))))
         }
         Kind::Coverage => (wired::ProcessRef(0), EventKind::Heartbeat),
     }

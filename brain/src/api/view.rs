@@ -158,6 +158,11 @@ pub(super) fn host(entry: &HostEntry, status: &Status, findings_open: usize, now
             "revision": settled.revision,
             "problem": (!settled.problem.is_empty()).then_some(&settled.problem),
         })),
+        "yara": status.yara.as_ref().map(|tried| json!({
+            "revision": tried.revision,
+            "rules": tried.rules,
+            "problem": (!tried.problem.is_empty()).then_some(&tried.problem),
+        })),
         "superseded": status.superseded,
         "coverage": coverage(status),
         "records_per_second": round(status.records_per_second(now_ns)),

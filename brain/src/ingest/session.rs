@@ -8,7 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use wire::batch::{Lane, Position};
 use wire::codec;
-use wire::control::{Ack, Control, Hello, Refusal, Settings, SettingsReply, Welcome};
+use wire::control::{
+    Ack, Control, Hello, Refusal, RuleOffer, RuleReply, Settings, SettingsReply, Welcome,
+};
 
 use super::frame;
 use super::pace::Pace;
@@ -27,7 +29,7 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 /// Batches of a session that may wait for the disk.
 const PENDING_MAX: usize = 16;
 
-/// Answers to settings that may wait; a sensor gets one message at a time.
+/// Answers to settings and rules that may wait; a sensor gets one message at a time.
 const REPLIES_MAX: usize = 4;
 
 /// A refusal gets so long to reach the sensor before the connection is closed.
@@ -143,7 +145,10 @@ async fn serve(
             }
             Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
             () = tuning.changed() => tuning.tune(control).await,
-            Some(reply) = replies.recv() => tuning.answered(reply)?,
+            Some(reply) = replies.recv() => match reply {
+                Said::Settled(reply) => tuning.answered(reply)?,
+                Said::Tried(reply) => tuning.tried(control, reply).await?,
+            },
             Some(ended) = listening.join_next() => {
                 ended.unwrap_or_else(|_| Err(Refused::internal()))?;
                 return drain(control, waiting, lanes).await;
@@ -153,21 +158,27 @@ async fn serve(
 }
 
 /// Reads the control stream until the sensor closes it.
-async fn listen(mut receive: RecvStream, said: mpsc::Sender<SettingsReply>) -> Result<(), Refused> {
+async fn listen(mut receive: RecvStream, said: mpsc::Sender<Said>) -> Result<(), Refused> {
     while let Some(frame) = frame::read(&mut receive).await? {
-        match codec::decode_control(&frame.header, frame.body())? {
-            Control::SettingsReply(reply) => {
-                if said.send(reply).await.is_err() {
-                    return Ok(());
-                }
-            }
+        let reply = match codec::decode_control(&frame.header, frame.body())? {
+            Control::SettingsReply(reply) => Said::Settled(reply),
+            Control::RuleReply(reply) => Said::Tried(reply),
             _ => {
-                let why = "after its hello a sensor only answers to settings";
+                let why = "after its hello a sensor only answers to settings and rules";
                 return Err(Refused::new("unexpected_message", why));
             }
+        };
+        if said.send(reply).await.is_err() {
+            return Ok(());
         }
     }
     Ok(())
+}
+
+/// What a sensor says after its hello.
+enum Said {
+    Settled(SettingsReply),
+    Tried(RuleReply),
 }
 
 /// Tells a sensor what the policies want of it, and hears what became of that.
@@ -178,6 +189,10 @@ struct Tuning<'a> {
     wanted: watch::Receiver<Arc<SensorPolicies>>,
     told: Option<SensorPolicy>,
     unanswered: usize,
+    /// Revision of the rules that were offered.
+    offered: Option<String>,
+    /// Whether these have been sent: once is enough for each offer.
+    sent: bool,
 }
 
 impl<'a> Tuning<'a> {
@@ -185,7 +200,7 @@ impl<'a> Tuning<'a> {
         let host = shared.store.hosts.get(&id.to_string());
         let role = host.map(|host| host.role).unwrap_or_default();
         let wanted = shared.wanted.clone();
-        Self { shared, id, role, wanted, told: None, unanswered: 0 }
+        Self { shared, id, role, wanted, told: None, unanswered: 0, offered: None, sent: false }
     }
 
     /// Waits for other policies; for ever once the brain is about to end.
@@ -197,7 +212,9 @@ impl<'a> Tuning<'a> {
 
     /// Sends what is wanted, unless that is what was sent last.
     async fn tune(&mut self, control: &mut SendStream) {
-        let wanted = self.wanted.borrow_and_update().of_role(&self.role).cloned();
+        let wanted = Arc::clone(&self.wanted.borrow_and_update());
+        self.offer(control, &wanted.yara.revision).await;
+        let wanted = wanted.of_role(&self.role).cloned();
         if wanted == self.told {
             return;
         }
@@ -208,6 +225,44 @@ impl<'a> Tuning<'a> {
             self.unanswered += 1;
             self.told = wanted;
         }
+    }
+
+    /// Offers the rules, unless that is what was offered last.
+    async fn offer(&mut self, control: &mut SendStream, revision: &str) {
+        if self.offered.as_deref() == Some(revision) {
+            return;
+        }
+        let offer = RuleOffer { revision: revision.to_owned() };
+        if frame::write(control, &Control::RuleOffer(offer)).await {
+            (self.offered, self.sent) = (Some(revision.to_owned()), false);
+        }
+    }
+
+    /// Sends the rules to a sensor that asks for them, or notes what became of them.
+    async fn tried(&mut self, control: &mut SendStream, reply: RuleReply) -> Result<(), Refused> {
+        if self.offered.is_none() || reply.wanted && self.sent {
+            let why = "an answer to rules never offered, or rules asked for twice";
+            return Err(Refused::new("unexpected_message", why));
+        }
+        if !reply.wanted {
+            if !reply.problem.is_empty() {
+                tracing::warn!(sensor = %self.id, revision = %text::visible_str(&reply.revision),
+                    problem = %text::visible_str(&reply.problem), "a sensor does not use all rules");
+            }
+            self.shared.fleet.tried(self.id, &reply);
+            return Ok(());
+        }
+        let wanted = Arc::clone(&self.wanted.borrow());
+        // Rules that have changed since are offered anew in a moment.
+        if self.offered.as_deref() == Some(&*wanted.yara.revision) {
+            self.sent = true;
+            for part in wanted.yara.parts() {
+                if !frame::write(control, &Control::RulePart(part)).await {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn answered(&mut self, reply: SettingsReply) -> Result<(), Refused> {

@@ -57,6 +57,7 @@ pub(super) fn read(
         "service_shell" => all.service_shell = one(file, name, policy)?,
         "uring_bypass" => all.uring_bypass = one(file, name, policy)?,
         "userfault" => all.userfault = one(file, name, policy)?,
+        "malware" => all.malware = one(file, name, policy)?,
         "sigma" => all.sigma = one(file, name, policy)?,
         _ => {
             let message = format!("no detector is called `{name}`; name the file after one");

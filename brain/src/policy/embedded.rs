@@ -25,6 +25,8 @@ const FILES: &[(&str, &str)] = embedded![
     "detectors/kernel_module.yml",
     "detectors/listed_address.samples.yml",
     "detectors/listed_address.yml",
+    "detectors/malware.samples.yml",
+    "detectors/malware.yml",
     "detectors/metadata_rebind.samples.yml",
     "detectors/metadata_rebind.yml",
     "detectors/new_binary.samples.yml",
@@ -61,6 +63,9 @@ const FILES: &[(&str, &str)] = embedded![
     "sigma/download_to_shell.yml",
     "sigma/history_or_logs_wiped.samples.yml",
     "sigma/history_or_logs_wiped.yml",
+    "yara/coin_miner.yar",
+    "yara/preload_rootkit.yar",
+    "yara/test_file.yar",
 ];
 
 /// Returns all of them.

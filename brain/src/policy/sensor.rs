@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wire::limits;
 
-use super::{PolicyFile, Problem};
+use super::{PolicyFile, Problem, YaraRules};
 
 /// The file for hosts whose role has none.
 const DEFAULT: &str = "default";
@@ -27,6 +27,8 @@ pub struct SensorPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SensorPolicies {
     by_role: BTreeMap<String, SensorPolicy>,
+    /// YARA rules, for all hosts.
+    pub yara: YaraRules,
 }
 
 impl SensorPolicies {

@@ -67,6 +67,8 @@ pub struct Settings {
     pub uring_bypass: Option<Active<UringBypass>>,
     /// `userfaultfd`.
     pub userfault: Option<Active<Userfault>>,
+    /// Files that rules matched.
+    pub malware: Option<Active<Malware>>,
     /// Sigma rules.
     pub sigma: Option<Active<Sigma>>,
 }
@@ -262,6 +264,30 @@ impl Default for ListedAddress {
 impl Check for ListedAddress {
     fn check(&self) -> Result<(), OutOfRange> {
         within("process_wait_ms", self.process_wait_ms, 0, 60_000)
+    }
+}
+
+/// See [`crate::detect::malware`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Malware {
+    /// Names of rules that make no findings.
+    pub disabled_rules: Vec<String>,
+    /// Lowest `score` in a rule's `meta` that means malware; below it is a tool.
+    pub malicious_score: u32,
+}
+
+impl Default for Malware {
+    fn default() -> Self {
+        // Collections with scores write that 75 and above is meant to be acted on.
+        Self { disabled_rules: Vec::new(), malicious_score: 75 }
+    }
+}
+
+impl Check for Malware {
+    fn check(&self) -> Result<(), OutOfRange> {
+        within("disabled_rules (entries)", self.disabled_rules.len() as u64, 0, 10_000)?;
+        within("malicious_score", self.malicious_score.into(), 0, 100)
     }
 }
 

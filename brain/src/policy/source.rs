@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use wire::limits::RULES_MAX;
+
 use super::node::FILE_BYTES_MAX;
 use super::{LoadError, Part, PolicyError, Problem, embedded, revision};
 use crate::text;
@@ -60,6 +62,7 @@ impl Part {
             Some("sigma" | "rules") if yaml => Self::Sigma,
             Some("suppress") if yaml => Self::Suppression,
             Some("overrides") if yaml => Self::Override,
+            Some("yara") if name.ends_with(".yar") => Self::Yara,
             Some("sensors") if name.ends_with(".toml") => Self::Sensor,
             Some("intel") if name.ends_with(".txt") => Self::Intel,
             _ => Self::Other,
@@ -212,6 +215,7 @@ fn read_file(found: &Found, left: usize) -> Result<Option<PolicyFile>, String> {
     let max = match Part::of(&found.name) {
         Part::Other => return Ok(None),
         Part::Intel => FEED_BYTES_MAX,
+        Part::Yara => RULES_MAX,
         _ => FILE_BYTES_MAX,
     };
     let mut bytes = Vec::new();

@@ -176,7 +176,7 @@ impl Builder {
     fn event(&mut self, step: &Step) -> Result<(), String> {
         use connection_event as event;
         type Add = fn(&mut Builder, &Step, ProcessRef) -> Result<(), String>;
-        let kinds: [(&Option<String>, Add); 16] = [
+        let kinds: [(&Option<String>, Add); 17] = [
             (&step.exec, Self::exec),
             (&step.exit, Self::exit),
             (&step.connect, |b, s, p| b.connection(s, p, event::CONNECTED)),
@@ -193,6 +193,7 @@ impl Builder {
             (&step.privilege, Self::privilege),
             (&step.uring, Self::uring),
             (&step.activity, Self::activity),
+            (&step.scan, Self::scan),
         ];
         let mut named = kinds.iter().filter_map(|(name, add)| Some((name.as_ref()?, add)));
         let Some((name, add)) = named.next() else {

@@ -84,6 +84,7 @@ pub(crate) struct Step {
     pub(crate) privilege: Option<String>,
     pub(crate) uring: Option<String>,
     pub(crate) activity: Option<String>,
+    pub(crate) scan: Option<String>,
 
     /// First and last number of the repetition, such as `1-100`.
     pub(crate) n: Option<String>,
@@ -141,6 +142,10 @@ pub(crate) struct Step {
     /// Credentials before and after: real and effective user id, and effective capabilities.
     pub(crate) before: Option<[u64; 3]>,
     pub(crate) after: Option<[u64; 3]>,
+
+    /// The rule that matches the file, and its `meta` section, `NAME=value`.
+    pub(crate) rule: String,
+    pub(crate) meta: Vec<String>,
 
     /// The name that is asked for.
     pub(crate) query: String,

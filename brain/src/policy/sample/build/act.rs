@@ -1,11 +1,11 @@
 //! Files, memory, privileges, io_uring, and what is done often.
 
 use wire::record::{
-    Activity, CredentialChange, Credentials, File, Memory, Privilege, ProcessRef, Uring,
-    file_action, file_flag, memory_action, privilege_action,
+    Activity, CredentialChange, Credentials, File, Memory, Privilege, ProcessRef, Scan, Uring,
+    file_action, file_flag, memory_action, privilege_action, scan_trigger,
 };
 
-use super::{Builder, MS};
+use super::{Builder, HASH_BYTES, MS};
 use crate::policy::sample::scenario::Step;
 use crate::record::open_flag;
 
@@ -38,6 +38,12 @@ const PRIVILEGE: &[(&str, u8)] = names![privilege_action:
     "userfaultfd" USERFAULTFD, "release_agent" RELEASE_AGENT, "uring_setup" URING_SETUP,
 ];
 
+const SCAN: &[(&str, u8)] = names![scan_trigger:
+    "executed" EXECUTED, "script" SCRIPT, "written" WRITTEN,
+];
+/// Every scanned file of a scenario has the same content, as hexadecimal digits of its hash.
+const HASH_OF_A_FILE: &str = "5a";
+
 fn action(step: &Step, table: &[(&str, u8)]) -> Result<u8, String> {
     let wanted = step.action.as_deref().ok_or("an event of this kind needs an `action`")?;
     table.iter().find(|(name, _)| *name == wanted).map(|(_, number)| *number).ok_or_else(|| {
@@ -49,6 +55,20 @@ fn action(step: &Step, table: &[(&str, u8)]) -> Result<u8, String> {
 impl Builder {
     fn other(&self, step: &Step) -> Result<ProcessRef, String> {
         step.of.as_deref().map_or(Ok(ProcessRef(0)), |name| self.process(name))
+    }
+
+    pub(super) fn scan(&mut self, step: &Step, process: ProcessRef) -> Result<(), String> {
+        let trigger = match step.action.as_deref() {
+            None => scan_trigger::EXECUTED,
+            Some(_) => action(step, SCAN)?,
+        };
+        let (path, rule) = (self.string(&step.path)?, self.string(&step.rule)?);
+        let sha256 = self.hash(&HASH_OF_A_FILE.repeat(HASH_BYTES))?;
+        let meta = self.ended(step.meta.iter().map(String::as_str))?;
+        let (time_ns, none) = (self.now_ns, Scan::default());
+        let scan = Scan { time_ns, process, trigger, path, rule, sha256, meta, ..none };
+        self.batch.scans.push(scan);
+        Ok(())
     }
 
     pub(super) fn module(&mut self, step: &Step, process: ProcessRef) -> Result<(), String> {
