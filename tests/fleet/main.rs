@@ -10,6 +10,7 @@ mod pod;
 mod refusal;
 mod replay;
 mod restart;
+mod scan;
 mod story;
 
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         trial("limits::the_clock_is_set", limits::clock::clock_is_set),
         trial("limits::soak", limits::soak),
         trial("pod::runs_as_its_manifest_says", pod::runs_as_its_manifest_says),
+        trial("scan::rules_find_what_runs", || guard::with_programs(scan::rules_find_what_runs)),
         trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
         trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),
     ];

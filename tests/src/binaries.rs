@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 pub const SENSOR: &str = "sakuramori-sensor";
 /// The brain's program name.
 pub const BRAIN: &str = "sakuramori-brain";
+/// The scanner's program name.
+pub const SCANNER: &str = "sakuramori-scanner";
 /// The program that plays all benign and hostile roles of the fleet.
 pub const ACTOR: &str = "actor";
 /// The demo itself, which the tests start like a user would.

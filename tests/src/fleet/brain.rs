@@ -47,8 +47,13 @@ pub struct Brain {
 impl Brain {
     /// Starts a brain and waits until it listens.
     pub fn start(settings: Settings) -> Result<Self> {
+        Self::start_with(settings, "")
+    }
+
+    /// Does the same with more lines at the end of its configuration.
+    pub fn start_with(settings: Settings, more: &str) -> Result<Self> {
         let program = binaries::find(binaries::BRAIN)?;
-        write_config(&settings)?;
+        write_config(&settings, more)?;
         let quic = SocketAddr::from(([127, 0, 0, 1], 0));
         let started = launch(&program, &settings, quic, settings.http)?;
         let Started { process, quic, http, setup_link } = started;
@@ -220,14 +225,14 @@ fn forward_lines(output: impl std::io::Read + Send + 'static) -> Receiver<String
     receiver
 }
 
-fn write_config(settings: &Settings) -> Result<()> {
+fn write_config(settings: &Settings, more: &str) -> Result<()> {
     let mut text = String::new();
     if let Some(webhook) = &settings.webhook {
         // The sink is on loopback, which the brain refuses as a webhook unless told otherwise.
         text = format!("[notify]\nslack_webhook = \"{webhook}\"\nallow_private = true\n");
     }
     let path = settings.folder.join("brain.toml");
-    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
+    fs::write(&path, text + more).with_context(|| format!("failed to write {}", path.display()))
 }
 
 fn data(folder: &Path) -> PathBuf {
