@@ -211,7 +211,17 @@ pub async fn write(stream: &mut SendStream, message: &Control) {
     let _ = stream.write_all(&codec::encode_control(message).unwrap()).await;
 }
 
+/// Reads what the brain says, but for rules that it offers: this sensor scans nothing.
 pub async fn read(stream: &mut RecvStream) -> Option<Control> {
+    loop {
+        let said = read_any(stream).await?;
+        if !matches!(said, Control::RuleOffer(_)) {
+            return Some(said);
+        }
+    }
+}
+
+async fn read_any(stream: &mut RecvStream) -> Option<Control> {
     let mut head = [0; HEADER_LEN];
     stream.read_exact(&mut head).await.ok()?;
     let header = Header::parse(&head).unwrap();
