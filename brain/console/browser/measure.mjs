@@ -64,7 +64,8 @@ export function contrast() {
     const size = Number.parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
     if (ratio < (large ? 3 : 4.5)) {
-      problems.add(`${element.tagName.toLowerCase()}.${element.className} has contrast ${ratio.toFixed(2)}`);
+      const text = node.data.trim().slice(0, 40);
+      problems.add(`${element.tagName.toLowerCase()}.${element.className} (${text}) has contrast ${ratio.toFixed(2)}`);
     }
   }
   return [...problems].slice(0, 5);
