@@ -11,11 +11,15 @@ mod machine;
 mod module;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use self::kernel::Kernel;
 use self::verdict::Verdict;
@@ -26,26 +30,43 @@ use crate::{shell, test};
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 /// Programs of the host that a guest cannot be made or run without.
 const TOOLS: [&str; 6] = ["qemu-system-x86_64", "busybox", "xz", "ip", "dpkg", "ldd"];
-/// Time for a guest from power on to power off; some minutes are usual on two cores that are
-/// shared.
-const GUEST_LIMIT: Duration = Duration::from_secs(900);
+/// Time for a guest from power on to power off. The largest group of trials takes some fifteen
+/// minutes on two cores that are shared.
+const GUEST_LIMIT: Duration = Duration::from_secs(2_400);
+/// Guests at a time: an emulator keeps one or two cores busy and takes 2 GiB.
+const GUESTS_MAX: usize = 2;
 
-/// What one kernel came to.
+/// A guest to boot: a kernel, and what its trials' program is told.
+#[derive(Debug)]
+struct Job {
+    version: String,
+    /// The trials, as the lines of their guest are marked.
+    name: String,
+    options: Vec<String>,
+}
+
+/// What one guest came to.
 #[derive(Debug)]
 struct Outcome {
-    /// The package of the kernel, or the version that was asked for when there is none.
-    kernel: String,
+    /// The package of the kernel, or the version that was asked for when there is none, and the
+    /// trials.
+    guest: String,
     verdict: Result<Verdict>,
 }
 
 /// Runs the trials on the given kernel versions, or on the usual ones when there are none; returns
-/// whether all kernels passed. `options` are for the trials' program.
+/// whether all guests passed. `options` are for the trials' program; without any, all trials run,
+/// each group of them in a guest of its own.
 pub fn run(versions: &[String], options: &[String]) -> Result<bool> {
     let outcomes = outcomes(versions, options)?;
-    for outcome in &outcomes {
+    let is_good = outcomes.iter().all(Outcome::is_good);
+    let mut total = Count::default();
+    for outcome in outcomes {
         println!("{outcome}");
+        total.add(outcome.count());
     }
-    Ok(outcomes.iter().all(Outcome::is_good))
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped.len());
+    Ok(is_good)
 }
 
 /// Does the same and counts single trials, each kernel's on their own.
@@ -65,19 +86,74 @@ fn outcomes(versions: &[String], options: &[String]) -> Result<Vec<Outcome>> {
     let program = test::test_program("kernel")?;
     let usual = KERNELS.map(str::to_owned);
     let versions = if versions.is_empty() { &usual } else { versions };
-    Ok(versions.iter().map(|version| Outcome::of(version, &program, options)).collect())
+    let jobs = jobs(versions, options, &program)?;
+    let (number, waiting) = (jobs.len(), Mutex::new(jobs.into_iter()));
+    let done = Mutex::new(Vec::new());
+    let next = || waiting.lock().ok().and_then(|mut jobs| jobs.next());
+    thread::scope(|scope| {
+        for _ in 0..number.min(GUESTS_MAX) {
+            scope.spawn(|| {
+                while let Some(job) = next() {
+                    let outcome = Outcome::of(&job, &program);
+                    if let Ok(mut done) = done.lock() {
+                        done.push(outcome);
+                    }
+                }
+            });
+        }
+    });
+    let mut outcomes = done.into_inner().unwrap_or_default();
+    if outcomes.len() != number {
+        bail!("{} guests of {number} were not told of", number - outcomes.len());
+    }
+    outcomes.sort_by(|one, other| one.guest.cmp(&other.guest));
+    Ok(outcomes)
+}
+
+/// Returns the guests to boot. All trials are too many for one: they would take an hour, and one
+/// that brings a kernel down would hide those behind it.
+fn jobs(versions: &[String], options: &[String], program: &Path) -> Result<Vec<Job>> {
+    let parts: Vec<(String, Vec<String>)> = match options {
+        [] => groups(program)?.into_iter().map(|group| (group.clone(), vec![group])).collect(),
+        some => vec![(some.join(" "), some.to_vec())],
+    };
+    let job = |version: &String, (name, options): &(String, Vec<String>)| Job {
+        version: version.clone(),
+        name: name.clone(),
+        options: options.clone(),
+    };
+    let job = &job;
+    Ok(versions.iter().flat_map(|version| parts.iter().map(move |part| job(version, part))).collect())
+}
+
+/// Returns the groups of trials that the program has, as it takes them: `files::`.
+fn groups(program: &Path) -> Result<BTreeSet<String>> {
+    let list = shell::output(Command::new(program).arg("--list"))
+        .context("the trials' program does not list its trials")?;
+    let groups: BTreeSet<String> = list
+        .lines()
+        .filter_map(|line| line.split_once("::"))
+        .map(|(group, _)| format!("{}::", group.trim()))
+        .collect();
+    if groups.is_empty() {
+        bail!("the trials' program lists no trials");
+    }
+    Ok(groups)
 }
 
 impl Outcome {
-    fn of(version: &str, program: &Path, options: &[String]) -> Self {
+    fn of(job: &Job, program: &Path) -> Self {
+        let Job { version, name, options } = job;
         match Kernel::find(version) {
             Ok(kernel) => {
-                println!("{}", kernel.package);
-                let verdict = guest::build(&kernel, program, options)
-                    .and_then(|initrd| machine::boot(&kernel.image, &initrd, GUEST_LIMIT));
-                Self { kernel: kernel.package, verdict }
+                let guest = format!("{} {name}", kernel.package);
+                println!("{guest}");
+                let verdict = guest::build(&kernel, name, program, options).and_then(|initrd| {
+                    machine::boot(&kernel.image, &initrd, &format!("{version} {name}"), GUEST_LIMIT)
+                });
+                Self { guest, verdict }
             }
-            Err(error) => Self { kernel: version.to_owned(), verdict: Err(error) },
+            Err(error) => Self { guest: format!("{version} {name}"), verdict: Err(error) },
         }
     }
 
@@ -93,7 +169,7 @@ impl Outcome {
             count.failed = 1;
         }
         for skip in &mut count.skipped {
-            *skip = format!("{} on {}", skip, self.kernel);
+            *skip = format!("{} on {}", skip, self.guest);
         }
         count
     }
@@ -102,8 +178,8 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
-            Ok(verdict) => write!(f, "{}: {verdict}", self.kernel),
-            Err(error) => write!(f, "{}: failed: {error:#}", self.kernel),
+            Ok(verdict) => write!(f, "{}: {verdict}", self.guest),
+            Err(error) => write!(f, "{}: failed: {error:#}", self.guest),
         }
     }
 }

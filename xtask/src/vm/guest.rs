@@ -37,7 +37,7 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 const INIT: &str = include_str!("init.sh");
 
 /// Makes a guest's file system and returns the file that the emulator takes.
-pub fn build(kernel: &Kernel, trials: &Path, options: &[String]) -> Result<PathBuf> {
+pub fn build(kernel: &Kernel, name: &str, trials: &Path, options: &[String]) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for folder in MOUNT_POINTS {
         archive.folder(folder);
@@ -57,7 +57,9 @@ pub fn build(kernel: &Kernel, trials: &Path, options: &[String]) -> Result<PathB
     }
     add_shell(&mut archive)?;
     add_modules(&mut archive, &kernel.modules)?;
-    let file = build::target_folder()?.join(format!("{}.initrd", kernel.package));
+    let word = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let name: String = name.chars().map(word).collect();
+    let file = build::target_folder()?.join(format!("{}-{name}.initrd", kernel.package));
     fs::write(&file, archive.finish())
         .with_context(|| format!("failed to write {}", file.display()))?;
     Ok(file)

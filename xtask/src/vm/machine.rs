@@ -27,8 +27,9 @@ impl Drop for Machine {
     }
 }
 
-/// Boots a kernel and reads its output until it has ended or the time is over.
-pub fn boot(image: &Path, initrd: &Path, limit: Duration) -> Result<Verdict> {
+/// Boots a kernel and reads its output until it has ended or the time is over. Lines are shown
+/// behind the guest's name, since another one may print as well.
+pub fn boot(image: &Path, initrd: &Path, name: &str, limit: Duration) -> Result<Verdict> {
     let mut machine = start(image, initrd)?;
     let lines = lines(machine.0.stdout.take().context("the emulator has no output")?);
     let mut end = Instant::now() + limit;
@@ -36,7 +37,7 @@ pub fn boot(image: &Path, initrd: &Path, limit: Duration) -> Result<Verdict> {
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                println!("  {line}");
+                println!("{name}  {line}");
                 verdict.read_line(&line);
                 if verdict.has_ended() {
                     end = end.min(Instant::now() + POWER_OFF);
