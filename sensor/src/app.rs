@@ -230,7 +230,7 @@ impl Pipeline<'_> {
 
 /// Puts an observation into its batch, and a batch that is full into the outbox.
 fn offer(batcher: &mut Batcher, outbox: &Outbox, observation: &Observation) {
-    if let Some(full) = batcher.add(observation, ClockPair::now()) {
+    if let Some(full) = batcher.add(observation, ClockPair::now) {
         outbox.push(&full);
     }
 }

@@ -1,6 +1,5 @@
 //! Cuts observations into bounded, numbered batches, one sequence per lane. Pure.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use wire::batch::{Batch, Clock, Lane, Position};
@@ -12,6 +11,7 @@ use crate::clock::ClockPair;
 use crate::ledger::Events;
 use crate::observation::{Observation, Record, Text};
 use crate::process::{Key, Process};
+use crate::table::Table;
 
 /// Bytes of a batch before compression, by a cautious estimate. Below the limit of a frame even
 /// when nothing compresses, so that encoding a batch cannot fail.
@@ -62,8 +62,12 @@ impl Batcher {
     }
 
     /// Adds an observation to its lane's open batch. When that has no room left, it is cut and
-    /// returned, and the observation starts the next one.
-    pub fn add(&mut self, observation: &Observation, clock: ClockPair) -> Option<Cut> {
+    /// returned, and the observation starts the next one. The clock is read only then.
+    pub fn add(
+        &mut self,
+        observation: &Observation,
+        clock: impl FnOnce() -> ClockPair,
+    ) -> Option<Cut> {
         self.lane(observation.record.lane()).add(observation, clock)
     }
 
@@ -103,8 +107,8 @@ impl LaneCutter {
         Self { epoch, lane, next_seq: 1, open: OpenBatch::new(start) }
     }
 
-    fn add(&mut self, observation: &Observation, clock: ClockPair) -> Option<Cut> {
-        let cut = (!self.open.has_room(observation)).then(|| self.close(clock));
+    fn add(&mut self, observation: &Observation, clock: impl FnOnce() -> ClockPair) -> Option<Cut> {
+        let cut = (!self.open.has_room(observation)).then(|| self.close(clock()));
         self.open.add(observation);
         cut
     }
@@ -135,7 +139,7 @@ struct OpenBatch {
     strings: StringTableBuilder,
     string_count: usize,
     /// Where the batch holds which image of which process.
-    processes: HashMap<(Key, u32), ProcessRef>,
+    processes: Table<(Key, u32), ProcessRef>,
     bytes: usize,
     events: Events,
 }
@@ -148,7 +152,7 @@ impl OpenBatch {
             start,
             strings: StringTableBuilder::default(),
             string_count: 0,
-            processes: HashMap::new(),
+            processes: Table::default(),
             bytes: RECORD_BYTES,
             events: Events::default(),
         }

@@ -1,6 +1,5 @@
 //! cgroup ids → paths, and the container and pod that a path belongs to.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +10,7 @@ use crate::privileged::{self, ProcFile};
 
 use crate::container;
 use crate::pod::{self, Pods};
+use crate::table::Table;
 
 /// Paths remembered. A host with more cgroups forgets all of them once full, and learns them again.
 const CACHED_MAX: usize = 8192;
@@ -36,7 +36,7 @@ pub struct Cgroup {
 #[derive(Debug)]
 pub struct Cgroups {
     mount: Option<PathBuf>,
-    by_id: HashMap<u64, Cgroup>,
+    by_id: Table<u64, Cgroup>,
     walked_ns: Option<u64>,
     pods: Pods,
     /// Whether engines may keep containers in hierarchies of version 1.
@@ -49,7 +49,7 @@ impl Cgroups {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         Self {
             mount: cgroup2_mount(&mounts),
-            by_id: HashMap::new(),
+            by_id: Table::default(),
             walked_ns: None,
             pods: Pods::new(pod::FOLDER),
             has_legacy: mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup")),

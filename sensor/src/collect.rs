@@ -357,9 +357,10 @@ impl Collector {
         {
             settled = first;
         }
+        let now_ns = clock::boot_ns();
         for event in self.held.drain(..settled) {
             let signal = event.signal;
-            if self.canary.takes(&event, clock::boot_ns()) {
+            if self.canary.takes(&event, now_ns) {
                 ledger.borrow_mut().used(signal, 1);
                 continue;
             }
@@ -371,7 +372,7 @@ impl Collector {
                 }
                 continue;
             }
-            self.health.lag(clock::boot_ns().saturating_sub(event.head.time_ns));
+            self.health.lag(now_ns.saturating_sub(event.head.time_ns));
             match self.tracker.event(event) {
                 Some(observation) => on(observation),
                 None => ledger.borrow_mut().used(signal, 1),

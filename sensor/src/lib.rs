@@ -40,6 +40,7 @@ pub mod process;
 pub mod procfs;
 pub mod scan;
 pub mod sockets;
+pub mod table;
 pub mod track;
 pub mod user;
 

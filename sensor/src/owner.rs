@@ -1,10 +1,9 @@
 //! Sockets → processes, so that flows have an owner and a direction. Pure.
 
-use std::collections::HashMap;
-
 use wire::record::direction;
 
 use crate::process::Key;
+use crate::table::Table;
 
 mod ports;
 
@@ -66,7 +65,7 @@ impl Entry {
 /// The table of sockets.
 #[derive(Debug, Default)]
 pub struct Owners {
-    connections: HashMap<Tuple, Entry>,
+    connections: Table<Tuple, Entry>,
     ports: Ports,
     /// The network namespace of the interfaces that are watched; 0 when not known.
     home: u32,

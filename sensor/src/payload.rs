@@ -4,13 +4,12 @@
 //! came again, which the kernel counts. Whatever was counted belongs to a message of the same
 //! interval or, when its record was read late, of the one before.
 
-use std::collections::HashMap;
-
 use sensor_abi::record::payload::Repeats;
 
 use crate::clock::ClockPair;
 use crate::observation::Record;
 use crate::owner::Tuple;
+use crate::table::Table;
 
 pub mod ja4;
 
@@ -34,9 +33,9 @@ pub struct Payload {
 pub struct Payloads {
     waiting: Vec<(Payload, bool)>,
     /// Where a fingerprint waits.
-    places: HashMap<u64, usize>,
+    places: Table<u64, usize>,
     /// Messages of the last tick and of the one before, for repetitions that are read late.
-    told: [HashMap<u64, Payload>; 2],
+    told: [Table<u64, Payload>; 2],
     /// Repetitions whose message has not been read yet.
     early: Vec<(u64, Repeats)>,
 }

@@ -1,13 +1,14 @@
 //! Which process is which: pid and start time → image, user, cgroup, parent. Pure; `procfs` reads
 //! what a table is seeded with.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use wire::limits::LINEAGE_MAX;
 use wire::record::process_flag;
 
 use crate::hash::{FileId, Known};
+use crate::table::Table;
 
 /// Processes remembered, live and ended. A host with more loses the lineage of its oldest.
 const PROCESSES_MAX: usize = 16_384;
@@ -138,9 +139,9 @@ pub struct TableStats {
 /// The table of processes.
 #[derive(Debug, Default)]
 pub struct Processes {
-    slots: HashMap<Key, Slot>,
+    slots: Table<Key, Slot>,
     /// The newest process of each pid.
-    current: HashMap<u32, Key>,
+    current: Table<u32, Key>,
     /// Live processes, oldest first; may name ones that are gone.
     live: VecDeque<Key>,
     /// Ended processes with the time of their end, oldest first.

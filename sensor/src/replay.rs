@@ -134,7 +134,7 @@ async fn send(
             let at = ClockPair { boot_ns: replay.time_ns, unix_ns: replay.time_ns };
             for observation in replay.observed.drain(..) {
                 outbox.ledger.borrow_mut().read(observation.signal, observation.events);
-                batcher.add(&observation, at).iter().for_each(|full| outbox.push(full));
+                batcher.add(&observation, || at).iter().for_each(|full| outbox.push(full));
             }
             for lane in Lane::ALL {
                 batcher.cut(lane, at).iter().for_each(|cut| outbox.push(cut));

@@ -123,7 +123,10 @@ fn jobs(versions: &[String], options: &[String], program: &Path) -> Result<Vec<J
         options: options.clone(),
     };
     let job = &job;
-    Ok(versions.iter().flat_map(|version| parts.iter().map(move |part| job(version, part))).collect())
+    Ok(versions
+        .iter()
+        .flat_map(|version| parts.iter().map(move |part| job(version, part)))
+        .collect())
 }
 
 /// Returns the groups of trials that the program has, as it takes them: `files::`.

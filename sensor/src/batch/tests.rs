@@ -27,7 +27,7 @@ fn exit(lineage: Vec<Rc<Process>>, code: u32) -> Observation {
 fn cut_all(observations: &[Observation]) -> Vec<Cut> {
     let mut batcher = Batcher::new(9, CLOCK);
     let mut cuts: Vec<Cut> =
-        observations.iter().filter_map(|observation| batcher.add(observation, CLOCK)).collect();
+        observations.iter().filter_map(|observation| batcher.add(observation, || CLOCK)).collect();
     cuts.extend(Lane::ALL.into_iter().filter_map(|lane| batcher.cut(lane, CLOCK)));
     assert_eq!(batcher.pending(), Events::default());
     cuts
@@ -44,7 +44,7 @@ fn lanes_are_numbered_apart_and_carry_their_clock() {
     };
     let mut batcher = Batcher::new(9, CLOCK);
     for seq in 1..=3 {
-        assert!(batcher.add(&exec, CLOCK).is_none());
+        assert!(batcher.add(&exec, || CLOCK).is_none());
         let cut = batcher.cut(Lane::Security, CLOCK).unwrap();
         assert_eq!(cut.batch.position, Position { epoch: 9, lane: Lane::Security, seq });
         assert_eq!(cut.batch.clock, Clock { boot_ns: 1, unix_ns: 1_000 });

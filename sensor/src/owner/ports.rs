@@ -1,9 +1,8 @@
 //! Local ports → the processes that hold them. Pure.
 
-use std::collections::HashMap;
-
 use super::Tuple;
 use crate::process::Key;
+use crate::table::Table;
 
 /// Holders remembered, of all ports together.
 const HOLDERS_MAX: usize = 16_384;
@@ -41,7 +40,7 @@ pub struct Holder {
 /// Who holds which port.
 #[derive(Debug, Default)]
 pub struct Ports {
-    holders: HashMap<(u8, u16), Vec<Holder>>,
+    holders: Table<(u8, u16), Vec<Holder>>,
     total: usize,
     overflow: u64,
 }

@@ -41,7 +41,7 @@ pub fn check(observations: &[Observation]) {
         text.clear();
         watch::line::write(&mut text, observation);
         assert!(is_harmless(&text), "{text:?} could move a terminal's cursor");
-        cuts.extend(batcher.add(observation, clock));
+        cuts.extend(batcher.add(observation, || clock));
     }
     cuts.extend(Lane::ALL.into_iter().filter_map(|lane| batcher.cut(lane, clock)));
     // Compression takes a hundred times as long as all the rest, so that only some get further.

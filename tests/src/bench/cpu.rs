@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 
 /// Sums the time of all threads of some processes; those that ended count nothing.
 pub fn spent(processes: &[u32]) -> u64 {
@@ -17,6 +20,15 @@ fn of_process(process: u32) -> u64 {
 fn of_thread(folder: &Path) -> u64 {
     let text = fs::read_to_string(folder.join("schedstat")).unwrap_or_default();
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Lets a process run only where no other one wants to.
+pub fn leave_to_others(process: u32) -> Result<()> {
+    let mut chrt = Command::new("chrt");
+    chrt.args(["--all-tasks", "--idle", "--pid", "0", &process.to_string()]);
+    let status = chrt.status().context("failed to start chrt")?;
+    ensure!(status.success(), "chrt ended with {status}");
+    Ok(())
 }
 
 /// Returns a process and all that descend from it.

@@ -94,7 +94,7 @@ fn record(stand: &Stand) -> Result<Vec<Vec<Observation>>> {
 fn on_the_wire(observations: &[Observation]) -> Result<usize> {
     let clock = ClockPair::now();
     let mut batcher = Batcher::new(1, clock);
-    let mut cuts: Vec<_> = observations.iter().filter_map(|o| batcher.add(o, clock)).collect();
+    let mut cuts: Vec<_> = observations.iter().filter_map(|o| batcher.add(o, || clock)).collect();
     cuts.extend(Lane::ALL.into_iter().filter_map(|lane| batcher.cut(lane, clock)));
     let frames = cuts.iter().map(|cut| codec::encode_batch(&cut.batch));
     frames.map(|frame| Ok(frame?.len())).sum()

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use super::audit::{self, Audit, Quiet};
 use super::capture::{Capture, Tool};
+use super::cpu;
 use super::fleet::Sensors;
 use super::floor::Floor;
 use super::trace::{self, Trace};
@@ -29,7 +30,8 @@ const PORT: u16 = 9000;
 pub struct Stand {
     _servers: [Running; 2],
     _quiet: Quiet,
-    /// The brain runs all the time, so that it is part of both sides of a comparison.
+    /// The brain is another machine's: it runs all the time, but only on processors that nobody
+    /// else wants.
     pub brain: Arc<Brain>,
     /// The hosts.
     pub hosts: Hosts,
@@ -59,6 +61,7 @@ impl Stand {
             webhook: None,
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
         })?);
+        cpu::leave_to_others(brain.pid())?;
         Ok(Self {
             _servers: servers,
             _quiet: Quiet::new()?,
