@@ -21,8 +21,13 @@ const TOOLCHAIN: &str = "SAKURAMORI_BPF_TOOLCHAIN";
 const MODE: &str = "SAKURAMORI_BPF";
 /// The name that aya's own build helper uses for the same wish.
 const SKIP: &str = "AYA_BUILD_SKIP";
-/// Toolchains to try: rustup's own, then one linked to the distribution's compiler.
-const CANDIDATES: [&str; 2] = ["nightly", "bpf"];
+/// Where the workspace names its own toolchain. That one is tried first: its LLVM is the linker's,
+/// and what the verifier is given does not depend on the day.
+const OWN: &str = "rust-toolchain.toml";
+/// The toolchain that is tried next: one linked to the distribution's compiler.
+const LINKED: &str = "bpf";
+/// Tells the sensor which compiler its kernel programs are by.
+const COMPILER: &str = "SAKURAMORI_BPF_COMPILER";
 const PACKAGE: &str = "sensor-ebpf";
 /// The LLVM that bpf-linker 0.10 loads at run time.
 const LLVM_LIBRARIES: [&str; 2] = ["libLLVM.so.22", "libLLVM-22"];
@@ -51,7 +56,7 @@ fn run() -> Result<()> {
     }
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("no manifest folder")?);
     let root = manifest.parent().context("the package is not in a workspace")?;
-    for path in ["sensor-ebpf/src", "sensor-ebpf/Cargo.toml", "sensor-abi/src"] {
+    for path in [OWN, "sensor-ebpf/src", "sensor-ebpf/Cargo.toml", "sensor-abi/src"] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo:rerun-if-changed=build.rs");
@@ -60,7 +65,7 @@ fn run() -> Result<()> {
     if !required && env::var_os(SKIP).is_some_and(|skip| skip == "1" || skip == "true") {
         return stub(&object, &format!("{SKIP} is set"));
     }
-    match find() {
+    match find(root) {
         Ok(toolchain) => build(&toolchain, root, &object),
         Err(missing) if required => bail!("{MODE}=require, but {missing}"),
         Err(missing) => stub(&object, &missing),
@@ -72,25 +77,43 @@ fn stub(object: &Path, why: &str) -> Result<()> {
         "cargo:warning=this sensor is built WITHOUT its kernel programs: {why}; \
          `cargo xtask setup` installs what is missing"
     );
+    println!("cargo:rustc-env={COMPILER}=none");
     fs::write(object, []).context("could not write the empty object")
 }
 
 /// Finds a toolchain that can compile `core` for BPF, or says what is missing.
-fn find() -> Result<Toolchain, String> {
-    let chosen = env::var(TOOLCHAIN).ok();
-    let candidates = chosen.as_deref().map_or(CANDIDATES.to_vec(), |name| vec![name]);
+fn find(root: &Path) -> Result<Toolchain, String> {
+    let candidates = match env::var(TOOLCHAIN) {
+        Ok(chosen) => vec![chosen],
+        Err(_) => own(root).into_iter().chain([LINKED.to_owned()]).collect(),
+    };
     let linker = linker().ok_or("bpf-linker is neither in PATH nor in Cargo's bin folder")?;
     for name in &candidates {
         if let Some(sysroot) = sysroot(plain("rustup").args(["run", name, "rustc"]))
             && sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").exists()
         {
-            return Ok(Toolchain { name: (*name).to_owned(), sysroot, linker });
+            return Ok(Toolchain { name: name.clone(), sysroot, linker });
         }
     }
     Err(format!(
         "no rustup toolchain of {} has the library source (component rust-src)",
         candidates.join(", ")
     ))
+}
+
+/// Returns the toolchain of the workspace.
+fn own(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(root.join(OWN)).ok()?;
+    let channel = text.lines().find_map(|line| line.strip_prefix("channel = "))?;
+    Some(channel.trim().trim_matches('"').to_owned())
+}
+
+/// Returns a compiler's release and that of its LLVM.
+fn version(toolchain: &str) -> Option<String> {
+    let output = plain("rustup").args(["run", toolchain, "rustc", "-vV"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let after = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    Some(format!("rustc {}, LLVM {}", after("release:")?, after("LLVM version:")?))
 }
 
 fn linker() -> Option<PathBuf> {
@@ -156,6 +179,8 @@ fn build(toolchain: &Toolchain, root: &Path, object: &Path) -> Result<()> {
             toolchain.name
         );
     }
+    let version = version(&toolchain.name).context("the compiler does not tell its version")?;
+    println!("cargo:rustc-env={COMPILER}={version}");
     let built = target.join(triple).join("release").join(PACKAGE);
     fs::copy(&built, object).with_context(|| format!("could not copy {}", built.display()))?;
     Ok(())

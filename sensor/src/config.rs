@@ -337,8 +337,11 @@ impl Config {
 
     /// Parses and checks the text of a file.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|error| syntax(text, path, &error))?;
-        unknown::check(text, path)?;
+        let syntax = |error| syntax(text, path, &error);
+        // Whole first: what is unknown may be no value at all, such as a number beyond every limit.
+        let table: toml::Table = text.parse().map_err(syntax)?;
+        let file: File = toml::from_str(text).map_err(syntax)?;
+        unknown::check(&table, text, path)?;
         let config = Self {
             text: text.to_owned(),
             path: path.to_owned(),

@@ -293,6 +293,9 @@ const LOOK_EVERY: u32 = 5;
 /// Whether the kernel programs are inside this binary.
 pub const OBJECT_EMBEDDED: bool = !object::BYTES.is_empty();
 
+/// The compiler that made the kernel programs: its release, and that of its LLVM.
+pub const OBJECT_COMPILER: &str = env!("SAKURAMORI_BPF_COMPILER");
+
 /// The loaded programs and what keeps them attached; dropping it detaches everything.
 #[derive(Debug)]
 pub struct Probes {

@@ -37,6 +37,11 @@ fn report(count: &Count) {
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped.len());
 }
 
+/// The compiler of the programs that were measured.
+fn compiler(measured: &[String]) -> Option<&str> {
+    measured.iter().find_map(|line| line.strip_prefix("compiler "))
+}
+
 /// `verifier KERNEL PROGRAM INSTRUCTIONS` lines → the table; `-` where a kernel lacks a hook.
 fn table(measured: &[String]) -> String {
     let mut cells: BTreeMap<(&str, Kernel<'_>), &str> = BTreeMap::new();
@@ -48,7 +53,7 @@ fn table(measured: &[String]) -> String {
     }
     let kernels: BTreeSet<Kernel<'_>> = cells.keys().map(|(_, kernel)| *kernel).collect();
     let programs: BTreeSet<&str> = cells.keys().map(|(program, _)| *program).collect();
-    let mut text = "program".to_owned();
+    let mut text = format!("# {}\nprogram", compiler(measured).unwrap_or("unknown"));
     kernels.iter().for_each(|kernel| text += &format!("\t{}", kernel.name));
     for program in programs {
         text += &format!("\n{program}");
@@ -80,8 +85,13 @@ mod tests {
 
     #[test]
     fn lines_become_a_table_with_gaps() {
-        let lines = ["verifier 6.12 exec 20", "verifier 6.1 exec 10", "verifier 6.12 lsm 5", "x"];
+        let lines = [
+            "compiler c 1",
+            "verifier 6.12 exec 20",
+            "verifier 6.1 exec 10",
+            "verifier 6.12 lsm 5",
+        ];
         let lines = lines.map(str::to_owned);
-        assert_eq!(table(&lines), "program\t6.1\t6.12\nexec\t10\t20\nlsm\t-\t5\n");
+        assert_eq!(table(&lines), "# c 1\nprogram\t6.1\t6.12\nexec\t10\t20\nlsm\t-\t5\n");
     }
 }

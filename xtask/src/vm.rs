@@ -11,7 +11,7 @@ mod machine;
 mod module;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,33 +48,37 @@ struct Job {
 /// What one guest came to.
 #[derive(Debug)]
 struct Outcome {
-    /// The package of the kernel, or the version that was asked for when there is none, and the
-    /// trials.
-    guest: String,
+    /// The package of the kernel, or the version that was asked for when there is none.
+    kernel: String,
+    /// The trials.
+    name: String,
     verdict: Result<Verdict>,
 }
 
 /// Runs the trials on the given kernel versions, or on the usual ones when there are none; returns
-/// whether all guests passed. `options` are for the trials' program; without any, all trials run,
-/// each group of them in a guest of its own.
+/// whether all passed. `options` are for the trials' program; without any, all trials run, each
+/// group of them in a guest of its own.
 pub fn run(versions: &[String], options: &[String]) -> Result<bool> {
-    let outcomes = outcomes(versions, options)?;
-    let is_good = outcomes.iter().all(Outcome::is_good);
-    let mut total = Count::default();
-    for outcome in outcomes {
-        println!("{outcome}");
-        total.add(outcome.count());
-    }
+    let total = count(versions, options)?;
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped.len());
-    Ok(is_good)
+    Ok(total.failed == 0)
 }
 
-/// Does the same and counts single trials, each kernel's on their own.
+/// Does the same and counts single trials, each kernel's on their own. A kernel on which nothing
+/// passed has proved nothing.
 pub fn count(versions: &[String], options: &[String]) -> Result<Count> {
     let mut total = Count::default();
+    let mut passed = BTreeMap::<String, u64>::new();
     for outcome in outcomes(versions, options)? {
         println!("{outcome}");
-        total.add(outcome.count());
+        let kernel = outcome.kernel.clone();
+        let count = outcome.count();
+        *passed.entry(kernel).or_default() += count.passed + count.failed;
+        total.add(count);
+    }
+    for (kernel, _) in passed.iter().filter(|(_, trials)| **trials == 0) {
+        println!("{kernel}: no trial ran");
+        total.failed += 1;
     }
     Ok(total)
 }
@@ -106,7 +110,7 @@ fn outcomes(versions: &[String], options: &[String]) -> Result<Vec<Outcome>> {
     if outcomes.len() != number {
         bail!("{} guests of {number} were not told of", number - outcomes.len());
     }
-    outcomes.sort_by(|one, other| one.guest.cmp(&other.guest));
+    outcomes.sort_by(|one, other| (&one.kernel, &one.name).cmp(&(&other.kernel, &other.name)));
     Ok(outcomes)
 }
 
@@ -147,19 +151,20 @@ fn groups(program: &Path) -> Result<BTreeSet<String>> {
 impl Outcome {
     fn of(job: &Job, program: &Path) -> Self {
         let Job { version, name, options } = job;
-        match Kernel::find(version) {
-            Ok(kernel) => {
-                let guest = format!("{} {name}", kernel.package);
-                println!("{guest}");
-                let verdict = guest::build(&kernel, name, program, options).and_then(|initrd| {
-                    machine::boot(&kernel.image, &initrd, &format!("{version} {name}"), GUEST_LIMIT)
-                });
-                Self { guest, verdict }
+        let kernel = match Kernel::find(version) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                return Self { kernel: version.clone(), name: name.clone(), verdict: Err(error) };
             }
-            Err(error) => Self { guest: format!("{version} {name}"), verdict: Err(error) },
-        }
+        };
+        println!("{} {name}", kernel.package);
+        let verdict = guest::build(&kernel, name, program, options).and_then(|initrd| {
+            machine::boot(&kernel.image, &initrd, &format!("{version} {name}"), GUEST_LIMIT)
+        });
+        Self { kernel: kernel.package, name: name.clone(), verdict }
     }
 
+    /// Whether its trials ended, and none failed. All of a group may be skipped.
     fn is_good(&self) -> bool {
         self.verdict.as_ref().is_ok_and(Verdict::is_good)
     }
@@ -172,7 +177,7 @@ impl Outcome {
             count.failed = 1;
         }
         for skip in &mut count.skipped {
-            *skip = format!("{} on {}", skip, self.guest);
+            *skip = format!("{} on {}", skip, self.kernel);
         }
         count
     }
@@ -181,8 +186,8 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
-            Ok(verdict) => write!(f, "{}: {verdict}", self.guest),
-            Err(error) => write!(f, "{}: failed: {error:#}", self.guest),
+            Ok(verdict) => write!(f, "{} {}: {verdict}", self.kernel, self.name),
+            Err(error) => write!(f, "{} {}: failed: {error:#}", self.kernel, self.name),
         }
     }
 }

@@ -27,8 +27,10 @@ impl Config {
     fn under_policy(own: &str, path: &Path, policy: &str) -> Result<Self, ConfigError> {
         Self::parse(own, path)?;
         Self::parse(policy, Path::new(SOURCE))?;
-        let mut merged: toml::Table = own.parse().unwrap_or_default();
-        for (section, keys) in policy.parse::<toml::Table>().unwrap_or_default() {
+        // Both were parsed just now.
+        let table = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
+        let mut merged = table(own);
+        for (section, keys) in table(policy) {
             let toml::Value::Table(keys) = keys else { continue };
             for (key, value) in keys {
                 if !settable(&section, &key) {
@@ -84,6 +86,13 @@ mod tests {
         assert_eq!(under(own, "").unwrap().tick_ms, 500);
         let ports = under(own, "[collect]\ndns_ports=[53,5353]\n").unwrap().dns_ports;
         assert_eq!(ports, [53, 5353]);
+    }
+
+    #[test]
+    fn a_number_beyond_every_limit_is_an_error_and_loses_nothing() {
+        let own = "[log]\nformat='json'\n[spool]\nmax-bytes=99999999999999999999999999\n";
+        let error = under(own, "").unwrap_err();
+        assert!(error.contains("/etc/sensor.toml, line 4"), "{error}");
     }
 
     #[test]

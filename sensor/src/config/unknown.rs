@@ -33,11 +33,10 @@ const KEYS: &[(&str, &[&str])] = &[
     ("log", &["level", "format"]),
 ];
 
-/// Refuses the first unknown key. The text is known to be TOML.
-pub fn check(text: &str, path: &Path) -> Result<(), ConfigError> {
-    let table: toml::Table = text.parse().unwrap_or_default();
+/// Refuses the first unknown key of a text, which is also given as the table that it says.
+pub fn check(table: &toml::Table, text: &str, path: &Path) -> Result<(), ConfigError> {
     let sections: Vec<&str> = KEYS.iter().map(|(section, _)| *section).collect();
-    for (section, value) in &table {
+    for (section, value) in table {
         let Some((_, keys)) = KEYS.iter().find(|(known, _)| known == section) else {
             return Err(error(text, path, section, section.clone(), &sections));
         };

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Completion, Trial};
-use sensor::probe::{Probes, Settings};
+use sensor::probe::{OBJECT_COMPILER, Probes, Settings};
 
 use super::watch::unavailable;
 use crate::{release, skip::trial};
 
-/// Instructions that the verifier followed: a line per program, a column per kernel.
+/// Instructions that the verifier followed: a line per program, a column per kernel, below the
+/// compiler that made the programs.
 const TABLE: &str = include_str!("../../../sensor-ebpf/verifier.tsv");
 /// Growth that passes, in parts of what the table says.
 const GROWTH: f64 = 0.20;
@@ -31,13 +32,18 @@ fn growth() -> Result<Completion> {
     let kernel = format!("{version}.{level}");
     let mut measured = BTreeMap::new();
     // The harness has begun the line with the trial's name.
-    println!();
+    println!("\nmeasured compiler {OBJECT_COMPILER}");
     for verified in Probes::verify(&settings)? {
         let Some(instructions) = verified.instructions else { continue };
         println!("measured verifier {kernel} {} {instructions}", verified.program);
         measured.insert(verified.program, instructions);
     }
     ensure!(!measured.is_empty(), "this kernel tells no program's instructions");
+    let by = TABLE.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default();
+    if by != OBJECT_COMPILER {
+        let why = format!("the table is of programs by {by}, these are by {OBJECT_COMPILER}");
+        return Ok(Completion::ignored_with(why));
+    }
     let Some(known) = column(TABLE, &kernel)? else {
         let why = format!("the table has no column for kernel {kernel}");
         return Ok(Completion::ignored_with(why));
@@ -49,7 +55,7 @@ fn growth() -> Result<Completion> {
 
 /// Reads one kernel's column; programs that it cannot have are left out.
 fn column(table: &str, kernel: &str) -> Result<Option<BTreeMap<String, u32>>> {
-    let mut lines = table.lines();
+    let mut lines = table.lines().filter(|line| !line.starts_with('#'));
     let heading = lines.next().context("the table is empty")?;
     let Some(place) = heading.split('\t').position(|name| name == kernel) else {
         return Ok(None);
@@ -80,7 +86,7 @@ mod tests {
 
     #[test]
     fn growth_beyond_a_fifth_and_new_programs_are_named() {
-        let table = "program\t6.1\t6.12\nexec\t100\t200\nlsm\t-\t50\n";
+        let table = "# by\nprogram\t6.1\t6.12\nexec\t100\t200\nlsm\t-\t50\n";
         let old = column(table, "6.1").unwrap().unwrap();
         assert_eq!(old, BTreeMap::from([("exec".to_owned(), 100)]));
         let new = column(table, "6.12").unwrap().unwrap();

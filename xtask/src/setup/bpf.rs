@@ -1,5 +1,6 @@
 //! A compiler for the kernel programs: a toolchain that has the source of `core`, and a linker.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use crate::{setup, shell};
 
 /// The linker's version; it needs the LLVM of the compiler that made the object.
 const LINKER_VERSION: &str = "0.10.2";
-/// What the sensor's build script looks for after a nightly toolchain.
+/// What the sensor's build script looks for after the workspace's own toolchain.
 const LINKED_TOOLCHAIN: &str = "bpf";
 /// Debian's own compiler of a recent version, with the source of `core`.
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -33,9 +34,9 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// Returns the first toolchain that can build `core`: a nightly, else Debian's.
-fn toolchain() -> Option<&'static str> {
-    ["nightly", LINKED_TOOLCHAIN].into_iter().find(|name| {
+/// Returns the first toolchain that can build `core`: the workspace's own, else Debian's.
+fn toolchain() -> Option<String> {
+    [own(), Some(LINKED_TOOLCHAIN.to_owned())].into_iter().flatten().find(|name| {
         let rustc =
             Command::new("rustup").args(["run", name, "rustc", "--print", "sysroot"]).output();
         rustc.is_ok_and(|output| {
@@ -46,20 +47,26 @@ fn toolchain() -> Option<&'static str> {
     })
 }
 
+/// Returns the toolchain that the workspace names.
+fn own() -> Option<String> {
+    let text = fs::read_to_string(shell::root().join("rust-toolchain.toml")).ok()?;
+    let channel = text.lines().find_map(|line| line.strip_prefix("channel = "))?;
+    Some(channel.trim().trim_matches('"').to_owned())
+}
+
 fn install_toolchain() -> Result<()> {
-    let mut nightly = Command::new("timeout");
-    nightly.args(["300", "rustup", "toolchain", "install", "nightly", "--profile", "minimal"]);
-    nightly.args(["--component", "rust-src", "--no-self-update"]);
-    if shell::must(&mut nightly).is_ok() && toolchain().is_some() {
-        return Ok(());
+    if let Some(own) = own() {
+        let mut source = Command::new("timeout");
+        source.args(["300", "rustup", "component", "add", "rust-src", "--toolchain", &own]);
+        if shell::must(&mut source).is_ok() && toolchain().is_some() {
+            return Ok(());
+        }
     }
-    eprintln!("  rustup has no nightly with rust-src here; taking the distribution's compiler");
+    eprintln!("  rustup does not reach the source of core; taking the distribution's compiler");
     setup::install_packages(&PACKAGES)?;
     shell::must(Command::new("rustup").args(["toolchain", "link", LINKED_TOOLCHAIN, "/usr"]))?;
     if toolchain().is_none() {
-        bail!(
-            "no toolchain has the source of core; run `rustup component add rust-src` for nightly"
-        );
+        bail!("no toolchain has the source of core; run `rustup component add rust-src`");
     }
     Ok(())
 }

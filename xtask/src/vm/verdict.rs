@@ -34,9 +34,10 @@ impl Verdict {
         self.code.is_some()
     }
 
-    /// Whether the guest proves something: it ended well, and trials ran that all passed.
+    /// Whether the guest ended well, after trials that were told of and did not fail.
     pub fn is_good(&self) -> bool {
-        self.code == Some(0) && self.count.failed == 0 && self.count.passed > 0
+        let told = self.count.passed > 0 || !self.count.skipped.is_empty();
+        self.code == Some(0) && self.count.failed == 0 && told
     }
 
     /// What the trials came to.
@@ -98,10 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_only_skips_or_breaks_off_is_not_good() {
-        let skips = "test a ... ignored, no root\ntest result: ok. 0 passed; 0 failed; 1 ignored\n\
-                     SAKURAMORI-VM-EXIT 0";
-        assert!(!read(skips).is_good());
+    fn a_run_without_trials_or_that_breaks_off_is_not_good() {
+        let none = "test result: ok. 0 passed; 0 failed; 0 ignored\nSAKURAMORI-VM-EXIT 0";
+        assert!(!read(none).is_good());
         assert!(!read("test a ... ok\nSAKURAMORI-VM-EXIT 139").is_good());
         let killed = read("test a ... ok\nSAKURAMORI-VM-EXIT");
         assert!(killed.has_ended() && !killed.is_good());
