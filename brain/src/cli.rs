@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::config::{Config, DATA_DEFAULT, Log, LogFormat};
 
 mod client;
+mod detect;
 mod span;
 mod table;
 
@@ -52,6 +53,8 @@ enum Command {
         #[command(flatten)]
         server: Server,
     },
+    /// Shows events that anybody wrote to Sigma rules: exits with 1 when one matches.
+    Detect(detect::Detect),
     /// Prints completions for a shell.
     Completions {
         /// Which shell.
@@ -182,7 +185,7 @@ pub(crate) enum HostCommand {
 /// Runs the program.
 pub fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // One line, whatever the causes were.
             let _ = writeln!(io::stderr(), "error: {error:#}");
@@ -191,20 +194,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(flags) => serve(flags),
-        Command::Token { command, server } => runtime()?.block_on(client::token(command, &server)),
-        Command::Findings(flags) => runtime()?.block_on(client::findings(&flags)),
-        Command::Hosts { json, server } => runtime()?.block_on(client::hosts(json, &server)),
-        Command::Host { command, server } => runtime()?.block_on(client::host(command, &server)),
+        Command::Serve(flags) => serve(flags)?,
+        Command::Token { command, server } => {
+            runtime()?.block_on(client::token(command, &server))?;
+        }
+        Command::Findings(flags) => runtime()?.block_on(client::findings(&flags))?,
+        Command::Hosts { json, server } => runtime()?.block_on(client::hosts(json, &server))?,
+        Command::Host { command, server } => {
+            runtime()?.block_on(client::host(command, &server))?;
+        }
+        Command::Detect(flags) => return Ok(detect::run(&flags)),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             let name = command.get_name().to_owned();
             clap_complete::generate(shell, &mut command, name, &mut io::stdout());
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::detect::sigma::Rule;
+use crate::detect::sigma::document::{self, Document};
+use crate::detect::sigma::{Filter, Options, Rule};
 use crate::finding::PolicyRef;
 use crate::intel::Intel;
 
@@ -40,6 +41,8 @@ pub struct PolicySet {
     pub settings: Settings,
     /// Compiled Sigma rules, by file name.
     pub rules: Vec<Arc<Rule>>,
+    /// Correlations, each with the file that it stands in, as they were read.
+    pub correlations: Vec<(String, document::Source)>,
     /// Listed addresses of all feeds.
     pub intel: Arc<Intel>,
     /// What is wanted of sensors, by the role of their host.
@@ -156,6 +159,7 @@ impl PolicySet {
         set.feeds_state = revision::of_content(files, |part| part == Part::Intel);
         let (mut feeds, mut refs) = (Vec::new(), RefCell::new(Vec::new()));
         let (mut sensors, mut exceptions) = (SensorPolicies::default(), Exceptions::default());
+        let (mut filters, mut options) = (Vec::new(), None);
         for Sourced { file, commit } in files {
             let commit = commit.as_deref();
             let policy = |id: String, author: Option<String>| {
@@ -167,7 +171,12 @@ impl PolicySet {
             };
             let taken = match file.part() {
                 Part::Detector => detector::read(file, policy, &mut set.settings),
-                Part::Sigma => Rule::compile(&file.text, policy).map(|rule| set.rules.push(rule)),
+                Part::Sigma => {
+                    // Settings stand in front of rules.
+                    let options = options.get_or_insert_with(|| set.sigma_options());
+                    let read = document::read(&file.text, options, &policy);
+                    read.map(|documents| set.take(&file.name, documents, &mut filters))
+                }
                 Part::Suppression => exceptions.read_suppression(file, &policy),
                 Part::Override => exceptions.read_override(file, &policy),
                 Part::Intel => {
@@ -191,6 +200,7 @@ impl PolicySet {
         set.intel = Arc::new(intel);
         set.errors.extend(errors);
         set.refuse_equal_rule_ids();
+        set.apply(&filters);
         set.errors.sort();
         set
     }
@@ -201,14 +211,46 @@ impl PolicySet {
         Arc::make_mut(&mut self.intel).protect(addresses)
     }
 
+    /// What rules are compiled with.
+    fn sigma_options(&self) -> Options {
+        let active = self.settings.sigma.as_ref();
+        Options {
+            placeholders: active.map(|a| a.settings.placeholders.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn take(&mut self, file: &str, documents: Vec<Document>, filters: &mut Vec<(String, Filter)>) {
+        for document in documents {
+            match document {
+                Document::Rule(rule) => self.rules.push(rule),
+                Document::Correlation(source) => self.correlations.push((file.to_owned(), source)),
+                Document::Filter(filter) => filters.push((file.to_owned(), filter)),
+            }
+        }
+    }
+
+    /// Takes out of the rules what filters describe.
+    fn apply(&mut self, filters: &[(String, Filter)]) {
+        for (file, filter) in filters {
+            if let Err(problem) = filter.check(self.rules.iter().map(|rule| &**rule)) {
+                self.errors.push(problem.in_file(file));
+            }
+            for rule in self.rules.iter_mut().filter(|rule| filter.is_for(rule)) {
+                *rule = Arc::new(filter.applied(rule));
+            }
+        }
+    }
+
     /// Findings name their rule by its id; of rules that share one only the first stays.
     fn refuse_equal_rule_ids(&mut self) {
         let mut known = std::collections::HashMap::new();
         let errors = &mut self.errors;
         self.rules.retain(|rule| {
-            let first = known.entry(rule.policy.id.clone()).or_insert(rule.policy.file.clone());
-            let unique = *first == rule.policy.file;
+            let (file, line) = (rule.policy.file.clone(), rule.line);
+            let first = known.entry(rule.policy.id.clone()).or_insert((file.clone(), line));
+            let unique = *first == (file, line);
             if !unique {
+                let first = &first.0;
                 let message = format!("id {} is taken by {first}; give it its own", rule.policy.id);
                 errors.push(Problem { line: None, message }.in_file(&rule.policy.file));
             }

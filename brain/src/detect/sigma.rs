@@ -9,12 +9,10 @@
 //! **False positives.** As good as the rule; each names its own. A rule can be switched off by its
 //! id in the settings. Arguments that the sensor had to cut make a finding's exactness `gap`.
 //!
-//! **Method.** A rule is compiled when it is loaded: fields become numbers, lists of fragments
-//! become one Aho-Corasick automaton (Aho, Corasick, 1975), everything else a prefix, suffix or
-//! bounded regular expression. What this engine does not support is refused by line, never skipped:
-//! a rule that silently means something else is worse than one that is missing. Only rules for
-//! Linux, or for no product, of the log sources in [`field::Log`] are taken, and each is shown the
-//! events of its own.
+//! **Method.** A rule is compiled when it is loaded. What this engine cannot honour is refused by
+//! line, never skipped: a rule that silently means something else is worse than one that is
+//! missing. A record is an entry of the logs that [`view`] names, and a rule is shown the entries
+//! of its own log source alone.
 
 use std::sync::Arc;
 
@@ -23,18 +21,41 @@ use crate::finding::{
     Actor, ActorKind, Evidence, EvidenceKind, Exactness, Severity, Signal, Value,
 };
 use crate::policy::{self, Active};
-use crate::record::{Event, EventKind, Process};
+use crate::record::{Event, EventKind, FileAction, Process};
 use crate::text;
 
 mod condition;
-mod field;
+mod date;
+pub mod document;
+mod evaluate;
+pub mod explain;
+mod fields;
+mod filter;
+mod glob;
+#[cfg(test)]
+mod hostile;
+mod logsource;
+mod modifier;
+mod object;
 mod pattern;
+mod program;
+mod regex;
 mod rule;
 mod selection;
+mod set;
+mod value;
+mod values;
+pub mod view;
 
+pub use document::{Document, Options};
+pub use fields::Fields;
+pub use filter::Filter;
+pub use logsource::LogSource;
+pub use object::{Object, recognise};
 pub use rule::Rule;
+pub use set::{Matcher, RuleIndex, RuleSet};
+pub use value::Placeholders;
 
-use field::Fields;
 use wire::record::process_flag::{ARGS_TRUNCATED, ARGS_UNKNOWN};
 
 /// Characters of a command line in one sentence of evidence; the finding holds the rest.
@@ -43,21 +64,25 @@ const COMMAND_SHOWN: usize = 300;
 /// The detector.
 #[derive(Debug)]
 pub struct Sigma {
-    rules: Vec<(Arc<Rule>, Reporter)>,
+    matcher: Matcher,
+    /// By the rules' index.
+    reporters: Vec<Reporter>,
 }
 
 impl Sigma {
     /// Returns the detector for all rules that are not switched off.
     pub fn new(active: &Active<policy::Sigma>, rules: &[Arc<Rule>]) -> Self {
         let disabled = &active.settings.disabled_rules;
-        let rules = (rules.iter())
+        let rules: Vec<Arc<Rule>> = (rules.iter())
             .filter(|rule| !disabled.contains(&rule.policy.id))
-            .map(|rule| {
-                let kind = Arc::clone(&rule.kind);
-                (Arc::clone(rule), Reporter { kind, policy: Arc::clone(&rule.policy) })
-            })
+            .map(Arc::clone)
             .collect();
-        Self { rules }
+        let reporter = |rule: &Arc<Rule>| {
+            let kind = Arc::clone(&rule.kind);
+            Reporter { kind, policy: Arc::clone(&rule.policy) }
+        };
+        let reporters = rules.iter().map(reporter).collect();
+        Self { matcher: Matcher::new(Arc::new(RuleSet::new(rules))), reporters }
     }
 }
 
@@ -67,12 +92,11 @@ impl Detector for Sigma {
     }
 
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
-        let mut fields = None;
-        for (rule, reporter) in self.rules.iter().filter(|(rule, _)| rule.log.has(event)) {
-            if rule.matches(fields.get_or_insert_with(|| Fields::of(event))) {
-                out.push(signal(rule, reporter, event));
-            }
-        }
+        let set = Arc::clone(self.matcher.set());
+        self.matcher.event(event, |index, _| {
+            let reporter = &self.reporters[index.0 as usize];
+            out.push(signal(set.rule(index), reporter, event));
+        });
     }
 
     fn on_tick(&mut self, _now_ns: u64, _out: &mut Vec<Signal>) {}
@@ -115,7 +139,11 @@ fn evidence(event: &Event) -> (EvidenceKind, String, Vec<(&'static str, Value)>)
         EventKind::File(file) => {
             let path =
                 text::visible(if file.target.is_empty() { &file.path } else { &file.target });
-            (EvidenceKind::File, format!("{by} wrote {path}"), vec![("path", path.into())])
+            (
+                EvidenceKind::File,
+                format!("{by} {} {path}", verb(file.action)),
+                vec![("path", path.into())],
+            )
         }
         EventKind::Connection(c) => {
             let (local, remote) = (c.local.to_string(), c.remote.to_string());
@@ -137,7 +165,43 @@ fn evidence(event: &Event) -> (EvidenceKind, String, Vec<(&'static str, Value)>)
             ];
             (EvidenceKind::Login, format!("{service} logged: {message}"), fields)
         }
+        EventKind::Exit { .. } => (EvidenceKind::Exec, format!("{by} ended"), Vec::new()),
+        EventKind::Flow(flow) => {
+            let (local, remote) = (flow.local.to_string(), flow.remote.to_string());
+            let summary = format!("{by} exchanged packets {local} - {remote}");
+            (EvidenceKind::Flow, summary, vec![("local", local.into()), ("remote", remote.into())])
+        }
+        EventKind::Tls(tls) => {
+            let name = text::visible(&tls.server_name);
+            let summary = format!("{by} greeted {name} at {}", tls.remote);
+            (EvidenceKind::Tls, summary, vec![("server_name", name.into())])
+        }
+        EventKind::Memory(memory) => {
+            let target = memory.target.as_ref().map_or_else(String::new, |t| t.executable());
+            let summary = format!("{by} touched memory ({:?}) {target}", memory.action);
+            (EvidenceKind::Memory, summary, vec![("target", target.into())])
+        }
+        EventKind::Privilege(privilege) => {
+            let name = text::visible(&privilege.name);
+            let summary = format!("{by} used a privilege ({:?}) {name}", privilege.action);
+            (EvidenceKind::Privilege, summary, vec![("name", name.into())])
+        }
         _ => executed(event, by),
+    }
+}
+
+fn verb(action: FileAction) -> &'static str {
+    match action {
+        FileAction::OpenRead => "read",
+        FileAction::Rename => "renamed a file to",
+        FileAction::Link | FileAction::Symlink => "linked",
+        FileAction::Unlink => "removed",
+        FileAction::Mode => "changed the mode of",
+        FileAction::Owner => "changed the owner of",
+        FileAction::Truncate => "cut",
+        FileAction::Connect => "connected to",
+        FileAction::MapCode => "loaded",
+        FileAction::OpenWrite | FileAction::Create | FileAction::Unknown => "wrote",
     }
 }
 

@@ -79,8 +79,62 @@ impl Node {
 pub fn parse(text: &str) -> Result<Node, Problem> {
     check_text(text)?;
     let left = Cell::new(NODES_MAX);
-    let seed = Seed { left: &left, depth: DEPTH_MAX };
+    let seed = Seed { left: &left, depth: DEPTH_MAX, large: false };
     seed.deserialize(serde_norway::Deserializer::from_str(text)).map_err(|e| problem(&e))
+}
+
+/// Reads the documents of a file, which `---` divides: the line on which each begins, its text and
+/// its tree. Documents without content are left out.
+pub fn parse_all(text: &str) -> Result<Vec<(usize, &str, Node)>, Problem> {
+    check_text(text)?;
+    let mut documents = Vec::new();
+    let left = Cell::new(NODES_MAX);
+    for (line, part) in documents_of(text) {
+        if part.lines().all(is_blank) {
+            continue;
+        }
+        let seed = Seed { left: &left, depth: DEPTH_MAX, large: false };
+        let node = seed.deserialize(serde_norway::Deserializer::from_str(part)).map_err(|e| {
+            let problem = problem(&e);
+            Problem { line: problem.line.map(|within| line - 1 + within), ..problem }
+        })?;
+        if node != Node::Null {
+            documents.push((line, part, node));
+        }
+    }
+    Ok(documents)
+}
+
+/// Divides a file at the lines that begin a document. YAML forbids such a line anywhere else.
+fn documents_of(text: &str) -> Vec<(usize, &str)> {
+    let (mut parts, mut start, mut first, mut at) = (Vec::new(), 0, 1, 0);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if line.strip_prefix("---").or(line.strip_prefix("...")).is_some_and(is_blank) {
+            parts.push((first, &text[start..at]));
+            (start, first) = (at + line.len(), number + 2);
+        }
+        at += line.len();
+    }
+    parts.push((first, &text[start..]));
+    parts
+}
+
+/// Returns whether a line has nothing but room and a comment.
+fn is_blank(line: &str) -> bool {
+    let line = line.trim_start_matches('\u{feff}').trim();
+    line.is_empty() || line.starts_with('#')
+}
+
+/// Reads an event that others wrote, one JSON object, within the same bounds.
+pub fn from_json(text: &[u8]) -> Result<Node, String> {
+    let left = Cell::new(NODES_MAX);
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let node = Seed { left: &left, depth: DEPTH_MAX, large: true }.deserialize(&mut json);
+    let node = node.and_then(|node| json.end().map(|()| node)).map_err(|e| e.to_string())?;
+    match node {
+        Node::Map(_) => Ok(node),
+        other => Err(format!("an event is a JSON object, not {}", other.what())),
+    }
 }
 
 /// Turns the parser's error into ours, with the line where it gives one.
@@ -93,6 +147,10 @@ pub fn problem(error: &serde_norway::Error) -> Problem {
 }
 
 fn check_text(text: &str) -> Result<(), Problem> {
+    if text.len() > FILE_BYTES_MAX {
+        let message = format!("the file is larger than {FILE_BYTES_MAX} bytes; split it");
+        return Err(Problem { line: None, message });
+    }
     let (mut line, mut open) = (1, 0usize);
     for byte in text.bytes() {
         match byte {
@@ -114,6 +172,8 @@ fn check_text(text: &str) -> Result<(), Problem> {
 struct Seed<'a> {
     left: &'a Cell<usize>,
     depth: usize,
+    /// Whether a number that is too large for a whole one may lose its last digits.
+    large: bool,
 }
 
 impl Seed<'_> {
@@ -160,7 +220,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
-        i64::try_from(value).map(Node::Int).map_err(|_| E::custom("the number is too large"))
+        match i64::try_from(value) {
+            Ok(value) => Ok(Node::Int(value)),
+            Err(_) if self.large => Ok(Node::Float(value as f64)),
+            Err(_) => Err(E::custom("the number is too large")),
+        }
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::detect::sigma::Placeholders;
 use crate::finding::PolicyRef;
 
 mod act;
@@ -297,10 +298,14 @@ impl Check for Malware {
 pub struct Sigma {
     /// Ids of rules that are switched off.
     pub disabled_rules: Vec<String>,
+    /// What `%name%` stands for in rules that have the modifier `expand`.
+    pub placeholders: Placeholders,
 }
 
 impl Check for Sigma {
     fn check(&self) -> Result<(), OutOfRange> {
-        within("disabled_rules (entries)", self.disabled_rules.len() as u64, 0, 10_000)
+        within("disabled_rules (entries)", self.disabled_rules.len() as u64, 0, 10_000)?;
+        let values = self.placeholders.values().map(Vec::len).sum::<usize>();
+        within("placeholders (values)", values as u64, 0, 10_000)
     }
 }

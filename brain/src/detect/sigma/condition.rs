@@ -27,13 +27,43 @@ impl Condition {
         }
     }
 
-    /// Returns whether the condition holds, asking `selection` for what it needs and no more.
-    pub(super) fn holds(&self, selection: &mut impl FnMut(usize) -> bool) -> bool {
+    /// Returns whether the condition holds. `selection` is asked for what is needed and no more,
+    /// and whether it stands upright or under an odd number of `not`.
+    pub(super) fn holds(&self, selection: &mut impl FnMut(usize, bool) -> bool) -> bool {
+        self.holds_so(true, selection)
+    }
+
+    fn holds_so(&self, upright: bool, selection: &mut impl FnMut(usize, bool) -> bool) -> bool {
         match self {
-            Self::Selection(index) => selection(*index),
-            Self::Not(inner) => !inner.holds(selection),
-            Self::All(parts) => parts.iter().all(|part| part.holds(selection)),
-            Self::Any(parts) => parts.iter().any(|part| part.holds(selection)),
+            Self::Selection(index) => selection(*index, upright),
+            Self::Not(inner) => !inner.holds_so(!upright, selection),
+            Self::All(parts) => parts.iter().all(|part| part.holds_so(upright, selection)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds_so(upright, selection)),
+        }
+    }
+
+    /// Returns the condition over selections that stand `by` places further on.
+    pub(super) fn moved(self, by: usize) -> Self {
+        let all = |parts: Vec<Self>| parts.into_iter().map(|part| part.moved(by)).collect();
+        match self {
+            Self::Selection(index) => Self::Selection(index + by),
+            Self::Not(inner) => Self::Not(Box::new(inner.moved(by))),
+            Self::All(parts) => Self::All(all(parts)),
+            Self::Any(parts) => Self::Any(all(parts)),
+        }
+    }
+
+    /// Returns the condition in words, with the selections' names.
+    pub(super) fn words(&self, names: &[&str]) -> String {
+        let joined = |parts: &[Self], word: &str| {
+            let parts: Vec<String> = parts.iter().map(|part| part.words(names)).collect();
+            format!("({})", parts.join(word))
+        };
+        match self {
+            Self::Selection(index) => names.get(*index).map_or("?", |name| name).to_owned(),
+            Self::Not(inner) => format!("not {}", inner.words(names)),
+            Self::All(parts) => joined(parts, " and "),
+            Self::Any(parts) => joined(parts, " or "),
         }
     }
 }
@@ -44,11 +74,8 @@ fn words(text: &str) -> Result<Vec<&str>, String> {
         let mut rest = part;
         while let Some(first) = rest.chars().next() {
             if first == '|' {
-                return Err(
-                    "aggregations behind `|` were replaced by Sigma correlations, which are \
-                            not supported yet"
-                        .to_owned(),
-                );
+                let message = "aggregations behind `|` left the specification; write a correlation";
+                return Err(message.to_owned());
             }
             let length = match first {
                 '(' | ')' => 1,
@@ -179,7 +206,7 @@ mod tests {
     const NAMES: [&str; 4] = ["sel_a", "sel_b", "filter", "_part"];
 
     fn holds(text: &str, truths: [bool; 4]) -> bool {
-        Condition::parse(text, &NAMES).unwrap().holds(&mut |index| truths[index])
+        Condition::parse(text, &NAMES).unwrap().holds(&mut |index, _| truths[index])
     }
 
     #[test]

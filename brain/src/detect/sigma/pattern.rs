@@ -1,291 +1,186 @@
-//! Values of a rule, compiled to what decides fastest.
+//! One value of a rule, compiled: what it asks of a field.
 
-use aho_corasick::AhoCorasick;
-use regex::bytes::{Regex, RegexBuilder};
+use std::net::IpAddr;
 
-use super::field::Text;
+use ipnet::IpNet;
+use memchr::memmem;
 
-/// Bytes that one compiled regular expression may take. Honest ones in public rules stay below a
-/// tenth of it; a pathological one is refused when it is loaded, not when it matches.
-const REGEX_BYTES_MAX: usize = 1024 * 1024;
+use super::date;
+use super::glob::Glob;
+use super::modifier::{Compare, Place, TimePart};
+use super::regex::Expression;
 
-/// Where a pattern must lie in the value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Anything may stand before it.
-    pub(super) before: bool,
-    /// Anything may stand behind it.
-    pub(super) behind: bool,
-}
-
-/// Decides about one value of a field.
-#[derive(Clone, Debug)]
+/// What a rule asks of one value of a field.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pattern {
-    /// There is a value, whatever it is.
+    /// There is text, whatever it is.
     Any,
-    /// There is none, or it is empty.
-    Empty,
-    /// The value is this.
-    Equals(Literal),
-    /// It begins so.
-    StartsWith(Literal),
-    /// It ends so.
-    EndsWith(Literal),
-    /// It has one of these within.
-    ContainsAny(AhoCorasick),
+    /// The text is this, or has it at a place.
+    Literal(Literal),
+    /// It has these pieces.
+    Glob(Glob),
     /// It matches.
-    Regex(Regex),
-    /// As a number it lies within.
-    Number {
-        /// The lowest number that does.
-        min: i64,
-        /// The highest.
-        max: i64,
-    },
+    Regex(Box<Expression>),
+    /// As a number it compares so.
+    Number(Compare, Number),
+    /// Read as a date, a part of it compares so.
+    Time(TimePart, Compare, Number),
+    /// It is an address of this block.
+    Cidr(IpNet),
+    /// The field has no value.
+    Null,
+    /// The field is there, or is not.
+    Exists(bool),
+    /// Another field has the same text, or text that lies so within this one.
+    FieldRef(FieldRef),
 }
 
 /// Fixed text; in lower case unless case counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Literal {
-    bytes: Vec<u8>,
-    cased: bool,
+    pub(super) bytes: Box<[u8]>,
+    pub(super) place: Place,
+    pub(super) cased: bool,
+}
+
+/// Another field to compare with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FieldRef {
+    pub(super) name: Box<str>,
+    pub(super) place: Place,
+    pub(super) cased: bool,
+}
+
+/// A number of a rule or an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    Whole(i64),
+    Broken(f64),
+}
+
+impl Number {
+    /// Reads a number as text has it.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?.trim();
+        if let Ok(whole) = text.parse() {
+            return Some(Self::Whole(whole));
+        }
+        // Rust reads words such as `inf` as numbers; no log means them.
+        let plain = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
+        text.parse().ok().filter(|_| plain).map(Self::Broken)
+    }
+
+    fn value(self) -> f64 {
+        match self {
+            Self::Whole(whole) => whole as f64,
+            Self::Broken(broken) => broken,
+        }
+    }
+
+    /// Returns whether `self` compares so with `other`.
+    pub(super) fn compares(self, compare: Compare, other: Self) -> bool {
+        let order = match (self, other) {
+            (Self::Whole(a), Self::Whole(b)) => Some(a.cmp(&b)),
+            (a, b) => a.value().partial_cmp(&b.value()),
+        };
+        let Some(order) = order else { return false };
+        match compare {
+            Compare::Equal => order.is_eq(),
+            Compare::Less => order.is_lt(),
+            Compare::LessOrEqual => order.is_le(),
+            Compare::Greater => order.is_gt(),
+            Compare::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(whole) => whole.fmt(f),
+            Self::Broken(broken) => broken.fmt(f),
+        }
+    }
 }
 
 impl Literal {
-    fn new(text: &str, cased: bool) -> Self {
-        let bytes = text.as_bytes();
-        Self { bytes: if cased { bytes.to_vec() } else { bytes.to_ascii_lowercase() }, cased }
+    /// Returns whether the value has the text at its place.
+    pub(super) fn matches(&self, plain: &[u8], lower: &[u8]) -> bool {
+        lies(self.place, if self.cased { plain } else { lower }, &self.bytes)
     }
+}
 
-    fn side<'a>(&self, value: &'a Text<'_>) -> &'a [u8] {
-        if self.cased { &value.plain } else { &value.lower }
+/// Returns whether `text` lies at `place` in `value`.
+pub(super) fn lies(place: Place, value: &[u8], text: &[u8]) -> bool {
+    match (place.before, place.behind) {
+        (false, false) => value == text,
+        (false, true) => value.starts_with(text),
+        (true, false) => value.ends_with(text),
+        (true, true) => memmem::find(value, text).is_some(),
     }
 }
 
 impl Pattern {
-    /// Returns whether the value satisfies the pattern.
-    pub(super) fn matches(&self, value: Option<&Text<'_>>) -> bool {
-        let Some(value) = value else { return matches!(self, Self::Empty) };
+    /// Returns whether one value has what is asked; `lower` is `plain` with ASCII's letters in
+    /// lower case. What a field as a whole is asked, that it be absent or like another one, its
+    /// reader decides.
+    pub(super) fn matches(&self, plain: &[u8], lower: &[u8]) -> bool {
         match self {
             Self::Any => true,
-            Self::Empty => value.plain.is_empty(),
-            Self::Equals(literal) => literal.side(value) == literal.bytes,
-            Self::StartsWith(literal) => literal.side(value).starts_with(&literal.bytes),
-            Self::EndsWith(literal) => literal.side(value).ends_with(&literal.bytes),
-            Self::ContainsAny(fragments) => fragments.is_match(&*value.plain),
-            Self::Regex(regex) => regex.is_match(&value.plain),
-            Self::Number { min, max } => (std::str::from_utf8(&value.plain).ok())
-                .and_then(|text| text.parse::<i64>().ok())
-                .is_some_and(|number| (*min..=*max).contains(&number)),
-        }
-    }
-}
-
-/// Compiles the strings of one list of which any may match; fragments become one automaton.
-pub(super) fn any_of(texts: &[&str], place: Place, cased: bool) -> Result<Vec<Pattern>, String> {
-    let (mut patterns, mut fragments) = (Vec::new(), Vec::new());
-    for text in texts {
-        let glob = Glob::parse(text, place);
-        match glob.literal() {
-            Some(literal) if plain(&literal, cased) && glob.place.before && glob.place.behind => {
-                fragments.push(literal);
+            Self::Literal(literal) => literal.matches(plain, lower),
+            Self::Glob(glob) => glob.matches(plain, lower),
+            Self::Regex(expression) => expression.matches(plain),
+            Self::Number(compare, number) => {
+                Number::parse(plain).is_some_and(|value| value.compares(*compare, *number))
             }
-            _ => patterns.push(glob.compile(cased)?),
+            Self::Time(part, compare, number) => date::part(plain, *part)
+                .is_some_and(|value| Number::Whole(value).compares(*compare, *number)),
+            Self::Cidr(block) => address(plain).is_some_and(|address| block.contains(&address)),
+            Self::Null | Self::Exists(_) | Self::FieldRef(_) => false,
         }
     }
-    if !fragments.is_empty() {
-        let automaton = AhoCorasick::builder().ascii_case_insensitive(!cased).build(&fragments);
-        patterns.push(Pattern::ContainsAny(automaton.map_err(|error| error.to_string())?));
-    }
-    Ok(patterns)
 }
 
-/// Compiles a regular expression with Sigma's flags.
-pub(super) fn regex(text: &str, flags: &[char]) -> Result<Pattern, String> {
-    let has = |flag| flags.contains(&flag);
-    RegexBuilder::new(text)
-        .case_insensitive(has('i'))
-        .multi_line(has('m'))
-        .dot_matches_new_line(has('s'))
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map(Pattern::Regex)
-        .map_err(|error| {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or("").trim_start_matches("error: ");
-            format!("the regular expression is refused: {last}")
-        })
-}
-
-/// Returns whether folding ASCII letters is all that ignoring case takes.
-fn plain(literal: &str, cased: bool) -> bool {
-    cased || literal.is_ascii()
-}
-
-/// A string with wildcards.
-struct Glob {
-    tokens: Vec<Token>,
-    place: Place,
-}
-
-#[derive(PartialEq, Eq)]
-enum Token {
-    Character(char),
-    /// `?`
-    One,
-    /// `*`
-    Many,
-}
-
-impl Glob {
-    /// Reads Sigma's wildcards. A backslash escapes a wildcard or another backslash; before
-    /// anything else it is itself.
-    fn parse(text: &str, mut place: Place) -> Self {
-        let mut tokens = Vec::new();
-        let mut characters = text.chars().peekable();
-        while let Some(character) = characters.next() {
-            tokens.push(match character {
-                '\\' => Token::Character(
-                    characters.next_if(|next| matches!(next, '*' | '?' | '\\')).unwrap_or('\\'),
-                ),
-                '*' => Token::Many,
-                '?' => Token::One,
-                other => Token::Character(other),
-            });
-        }
-        while tokens.last() == Some(&Token::Many) {
-            tokens.pop();
-            place.behind = true;
-        }
-        let leading = tokens.iter().take_while(|token| **token == Token::Many).count();
-        tokens.drain(..leading);
-        place.before |= leading > 0;
-        Self { tokens, place }
-    }
-
-    /// Returns the text if no wildcard is within.
-    fn literal(&self) -> Option<String> {
-        (self.tokens.iter())
-            .map(|token| if let Token::Character(c) = token { Some(*c) } else { None })
-            .collect()
-    }
-
-    fn compile(&self, cased: bool) -> Result<Pattern, String> {
-        let Some(text) = self.literal().filter(|text| plain(text, cased)) else {
-            return self.regex(cased);
-        };
-        let literal = Literal::new(&text, cased);
-        Ok(match (self.place.before, self.place.behind) {
-            (true, true) if text.is_empty() => Pattern::Any,
-            (false, false) if text.is_empty() => Pattern::Empty,
-            (false, false) => Pattern::Equals(literal),
-            (false, true) => Pattern::StartsWith(literal),
-            (true, false) => Pattern::EndsWith(literal),
-            (true, true) => return self.regex(cased),
-        })
-    }
-
-    fn regex(&self, cased: bool) -> Result<Pattern, String> {
-        // Wildcards stand for any byte: a command line need not be UTF-8.
-        let mut regex = String::from(if self.place.before { "" } else { r"\A" });
-        for token in &self.tokens {
-            match token {
-                Token::Character(character) => regex += &regex::escape(&character.to_string()),
-                Token::One => regex += "(?s:.)",
-                Token::Many => regex += "(?s-u:.)*?",
-            }
-        }
-        regex += if self.place.behind { "" } else { r"\z" };
-        self::regex(&regex, if cased { &[] } else { &['i'] })
-    }
+/// Reads an address; one of IPv4 that travels in IPv6 counts as itself.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let address: IpAddr = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
-    use proptest::prelude::*;
-
     use super::*;
 
-    const CONTAINS: Place = Place { before: true, behind: true };
-
-    fn text(value: &[u8]) -> Text<'_> {
-        Text { plain: Cow::Borrowed(value), lower: value.to_ascii_lowercase() }
-    }
-
-    fn matches(pattern: &str, place: Place, cased: bool, value: &[u8]) -> bool {
-        let patterns = any_of(&[pattern], place, cased).unwrap();
-        patterns.iter().any(|pattern| pattern.matches(Some(&text(value))))
+    #[test]
+    fn numbers_compare_as_numbers() {
+        let whole = |text: &str| Number::parse(text.as_bytes());
+        assert_eq!(whole("42"), Some(Number::Whole(42)));
+        assert_eq!(whole("4.5"), Some(Number::Broken(4.5)));
+        for text in ["inf", "nan", "", "0x10", "1_000"] {
+            assert_eq!(whole(text), None, "{text}");
+        }
+        let less = Pattern::Number(Compare::Less, Number::Broken(10.5));
+        assert!(less.matches(b"10", b"10") && !less.matches(b"11", b"11"));
+        let most = Pattern::Number(Compare::GreaterOrEqual, Number::Whole(i64::MAX));
+        assert!(
+            most.matches(b"9223372036854775807", b"") && !most.matches(b"9223372036854775806", b"")
+        );
     }
 
     #[test]
-    fn wildcards_and_escapes_follow_the_specification() {
-        let whole = Place::default();
-        for (pattern, value, expected) in [
-            ("abc", "ABC", true),
-            ("abc", "abcd", false),
-            ("a*c", "aXYc", true),
-            ("a?c", "aXc", true),
-            ("a?c", "ac", false),
-            (r"a\*c", "a*c", true),
-            (r"a\*c", "abc", false),
-            (r"a\\*", r"a\bcd", true),
-            (r"a\b", r"a\b", true),
-            (r"a\\b", r"a\b", true),
-            ("*", "", true),
-            ("", "", true),
-            ("", "x", false),
-            ("*b*d", "abcd", true),
-            ("ä*", "ÄX", true),
+    fn addresses_lie_in_blocks() {
+        for (block, address, within) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("fe80::/10", "fe80::1", true),
+            ("fe80::/10", "10.0.0.1", false),
+            ("10.0.0.0/8", "host", false),
         ] {
-            assert_eq!(
-                matches(pattern, whole, false, value.as_bytes()),
-                expected,
-                "{pattern} {value}"
-            );
-        }
-    }
-
-    #[test]
-    fn case_counts_only_when_asked() {
-        assert!(matches("Foo", CONTAINS, false, b"xfOOx"));
-        assert!(!matches("Foo", CONTAINS, true, b"xfoox"));
-        assert!(matches("Foo", CONTAINS, true, b"xFoox"));
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_do_not_hide_a_match() {
-        assert!(matches("a*b", Place::default(), false, b"a\xff\xfeb"));
-        assert!(matches("evil", CONTAINS, false, b"\xff\xffevil\xff"));
-    }
-
-    #[test]
-    fn a_pathological_expression_is_refused() {
-        assert!(regex(r"(?:a{1000}){1000}", &[]).is_err());
-        assert!(regex(r"(a)\1", &[]).is_err());
-        assert!(regex("x", &['i']).unwrap().matches(Some(&text(b"X"))));
-    }
-
-    /// The plain definition of a glob, by recursion.
-    fn slow(pattern: &[char], value: &[char]) -> bool {
-        match pattern.split_first() {
-            None => value.is_empty(),
-            Some(('*', rest)) => (0..=value.len()).any(|at| slow(rest, &value[at..])),
-            Some(('?', rest)) => !value.is_empty() && slow(rest, &value[1..]),
-            Some((c, rest)) => value.first() == Some(c) && slow(rest, &value[1..]),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_the_plain_definition(pattern in "[ab*?]{0,8}", value in "[ab]{0,8}") {
-            let chars = |text: &str| text.chars().collect::<Vec<_>>();
-            prop_assert_eq!(
-                matches(&pattern, Place::default(), false, value.as_bytes()),
-                slow(&chars(&pattern), &chars(&value))
-            );
+            let pattern = Pattern::Cidr(block.parse().unwrap());
+            assert_eq!(pattern.matches(address.as_bytes(), b""), within, "{block} {address}");
         }
     }
 }
