@@ -14,6 +14,7 @@ use crate::config::{Config, DATA_DEFAULT, Log, LogFormat};
 
 mod client;
 mod detect;
+mod policy;
 mod span;
 mod table;
 
@@ -55,6 +56,11 @@ enum Command {
     },
     /// Shows events that anybody wrote to Sigma rules: exits with 1 when one matches.
     Detect(detect::Detect),
+    /// Tests, explains and tries policies. Needs no running brain.
+    Policy {
+        #[command(subcommand)]
+        command: policy::PolicyCommand,
+    },
     /// Prints completions for a shell.
     Completions {
         /// Which shell.
@@ -206,6 +212,7 @@ fn run(command: Command) -> Result<ExitCode> {
             runtime()?.block_on(client::host(command, &server))?;
         }
         Command::Detect(flags) => return Ok(detect::run(&flags)),
+        Command::Policy { command } => return policy::run(command),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             let name = command.get_name().to_owned();

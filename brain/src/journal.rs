@@ -19,11 +19,13 @@ use crate::metrics::Metrics;
 use crate::store::file::FileError;
 
 mod highwater;
+mod past;
 mod record;
 mod segment;
 mod writer;
 
 pub use highwater::{HighWater, Place};
+pub use past::Past;
 pub use record::{Entry, Payload};
 pub use segment::Damage;
 pub use writer::Writer;

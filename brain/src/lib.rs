@@ -31,6 +31,7 @@ pub mod fleet;
 
 pub mod detect;
 pub mod finding;
+pub mod forecast;
 pub mod intel;
 pub mod policy;
 pub mod record;

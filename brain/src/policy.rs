@@ -13,11 +13,13 @@ use crate::detect::sigma::{Filter, Options, Rule};
 use crate::finding::PolicyRef;
 use crate::intel::Intel;
 
+pub mod coverage;
 mod detector;
 mod embedded;
 pub mod exception;
 pub mod loader;
 pub mod node;
+pub mod review;
 mod revision;
 mod rules;
 pub mod sample;
@@ -74,6 +76,13 @@ pub struct PolicyError {
     pub line: Option<usize>,
     /// What is wrong and what to do.
     pub message: String,
+}
+
+impl PolicyError {
+    /// Returns whether the file is one of the public rules, which others write.
+    pub fn is_public(&self) -> bool {
+        self.file.starts_with(source::EXTRA)
+    }
 }
 
 impl fmt::Display for PolicyError {

@@ -89,7 +89,7 @@ impl Store {
         }
         Ok(Self {
             tokens: tokens::Tokens::open(keep.join("tokens.json"))?,
-            hosts: hosts::Hosts::open(keep.join("hosts.json"))?,
+            hosts: hosts::Hosts::open(hosts::path_in(data))?,
             users: users::Users::open(keep.join("users.json"))?,
             audit: audit::Audit::open(keep.join("audit.jsonl"))?,
             findings: findings::Findings::open(&state)?,

@@ -223,7 +223,7 @@ fn print_lines<'a>(values: impl IntoIterator<Item = &'a Value>) -> Result<()> {
 }
 
 /// Writes to standard output; a reader that has seen enough is no failure.
-fn print(text: &str) -> Result<()> {
+pub(super) fn print(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

@@ -32,7 +32,6 @@ pub mod explain;
 mod fields;
 mod filter;
 mod glob;
-#[cfg(test)]
 mod hostile;
 mod logsource;
 mod modifier;

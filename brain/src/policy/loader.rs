@@ -41,6 +41,11 @@ impl Loader {
         &self.folders
     }
 
+    /// Returns what a file says that is in use.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.good.get(name).map(|sourced| sourced.file.text.as_str())
+    }
+
     /// Reads everything. What cannot be used is in [`PolicySet::errors`]; where a version of before
     /// could be, that one is in the set, and its name in [`PolicySet::kept`]. When this fails, what
     /// was loaded before goes on.

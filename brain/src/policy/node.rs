@@ -77,6 +77,7 @@ impl Node {
 
 /// Reads one YAML document.
 pub fn parse(text: &str) -> Result<Node, Problem> {
+    let text = without_mark(text);
     check_text(text)?;
     let left = Cell::new(NODES_MAX);
     let seed = Seed { left: &left, depth: DEPTH_MAX, large: false };
@@ -86,6 +87,7 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
 /// Reads the documents of a file, which `---` divides: the line on which each begins, its text and
 /// its tree. Documents without content are left out.
 pub fn parse_all(text: &str) -> Result<Vec<(usize, &str, Node)>, Problem> {
+    let text = without_mark(text);
     check_text(text)?;
     let mut documents = Vec::new();
     let left = Cell::new(NODES_MAX);
@@ -135,6 +137,11 @@ pub fn from_json(text: &[u8]) -> Result<Node, String> {
         Node::Map(_) => Ok(node),
         other => Err(format!("an event is a JSON object, not {}", other.what())),
     }
+}
+
+/// Takes away the mark of byte order that some editors begin a file with.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Turns the parser's error into ours, with the line where it gives one.

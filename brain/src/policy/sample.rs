@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{PolicyFile, PolicySet, Problem, node};
 use crate::detect::Detectors;
 use crate::finding::{Finding, FindingSet};
-use crate::record::{Host, HostId};
+use crate::record::{Event, Host, HostId};
 
 mod build;
 mod scenario;
@@ -46,6 +46,8 @@ pub struct Outcome {
     pub file: String,
     /// The sample.
     pub sample: String,
+    /// What the policy has raised.
+    pub raised: Vec<Finding>,
     /// What is wrong; `None` when the sample did as it says.
     pub failure: Option<String>,
 }
@@ -87,14 +89,17 @@ pub fn test(set: &PolicySet) -> Vec<Outcome> {
         for (sample, wanted) in
             file.fires.iter().map(|s| (s, 1)).chain(file.quiet.iter().map(|s| (s, 0)))
         {
-            let found = findings(set, sample, &policy);
-            let failure = match found {
-                Ok(found) => judge(sample, &found, wanted),
-                Err(message) => Some(message),
+            let (raised, failure) = match findings(set, sample) {
+                Ok(all) => {
+                    let raised = of_policy(&all, &policy).into_iter().cloned().collect();
+                    (raised, judge(sample, &all, &policy, wanted))
+                }
+                Err(message) => (Vec::new(), Some(message)),
             };
             outcomes.push(Outcome {
                 file: file.name.clone(),
                 sample: sample.name.clone(),
+                raised,
                 failure,
             });
         }
@@ -102,33 +107,76 @@ pub fn test(set: &PolicySet) -> Vec<Outcome> {
     outcomes
 }
 
-fn judge(sample: &Sample, found: &[Finding], wanted: usize) -> Option<String> {
+/// Returns the findings that a policy has raised, or, if it is an exception, changed.
+fn of_policy<'a>(all: &'a [Finding], policy: &str) -> Vec<&'a Finding> {
+    let by = format!("policy {policy}");
+    let changed = |finding: &Finding| finding.history.iter().any(|decision| decision.user == by);
+    all.iter().filter(|finding| finding.policy.file == policy || changed(finding)).collect()
+}
+
+fn judge(sample: &Sample, all: &[Finding], policy: &str, wanted: usize) -> Option<String> {
+    let found = of_policy(all, policy);
     let of_type =
-        |finding: &&Finding| sample.raises.as_ref().is_none_or(|kind| *kind == finding.kind.name);
+        |finding: &&&Finding| sample.raises.as_ref().is_none_or(|kind| *kind == finding.kind.name);
+    if wanted == 0 && is_exception(policy) && all.is_empty() {
+        return Some("nothing is found here, so nothing shows that it is told".to_owned());
+    }
     if found.len() == wanted && found.iter().filter(of_type).count() == wanted {
         return None;
     }
     let titles: Vec<String> =
         found.iter().map(|f| format!("{} ({})", f.kind.name, f.title)).collect();
-    Some(format!("wanted {wanted} finding(s), got {}: {}", found.len(), titles.join(", ")))
+    let got = if titles.is_empty() { "none".to_owned() } else { titles.join(", ") };
+    Some(format!("wanted {wanted} finding(s), got {}: {got}", found.len()))
 }
 
-/// Returns the findings that the policy of this file raises over the sample.
-fn findings(set: &PolicySet, sample: &Sample, policy: &str) -> Result<Vec<Finding>, String> {
+fn is_exception(policy: &str) -> bool {
+    policy.starts_with("suppress/") || policy.starts_with("overrides/")
+}
+
+/// Returns all findings over the sample.
+fn findings(set: &PolicySet, sample: &Sample) -> Result<Vec<Finding>, String> {
     let mut detectors = Detectors::new(set);
     let mut findings = FindingSet::default();
-    let host = Arc::new(Host {
-        id: HostId("00000000-0000-4000-8000-000000000001".into()),
-        name: "sample".to_owned(),
-        role: "sample".to_owned(),
-    });
+    let host = host_of(sample);
     for batch in batches(sample)?.iter().chain(&heartbeats(sample)?) {
         batch.check().map_err(|error| error.to_string())?;
-        for signal in detectors.batch(batch, &host) {
-            findings.merge(signal);
+        for mut signal in detectors.batch(batch, &host) {
+            // A sample is about what an exception covers, not about when it ends.
+            let treatment = set.exceptions.apply(&mut signal, 0);
+            findings.merge_with(signal, treatment.history);
         }
     }
-    Ok(findings.iter().filter(|finding| finding.policy.file == policy).cloned().collect())
+    Ok(findings.iter().cloned().collect())
+}
+
+fn host_of(sample: &Sample) -> Arc<Host> {
+    let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "sample".to_owned());
+    let id = HostId("00000000-0000-4000-8000-000000000001".into());
+    Arc::new(Host { id, name: named(&sample.host), role: named(&sample.role) })
+}
+
+/// Returns the events of all samples, as detectors see them.
+pub fn events(set: &PolicySet) -> Vec<Event> {
+    let samples = set.samples.iter().flat_map(|file| file.fires.iter().chain(&file.quiet));
+    let mut all = Vec::new();
+    for sample in samples {
+        let host = host_of(sample);
+        // What cannot be built was refused when the file was read.
+        for batch in batches(sample).unwrap_or_default() {
+            all.extend(crate::record::events(&batch, &host));
+        }
+    }
+    all
+}
+
+/// Reads one scenario and returns its events.
+pub fn read_events(text: &str) -> Result<Vec<Event>, Problem> {
+    node::parse(text)?;
+    let sample: Sample = serde_norway::from_str(text).map_err(|error| node::problem(&error))?;
+    let batches = batches(&sample).map_err(|message| Problem { line: None, message })?;
+    let host = host_of(&sample);
+    Ok(batches.iter().flat_map(|batch| crate::record::events(batch, &host)).collect())
 }
 
 #[cfg(test)]

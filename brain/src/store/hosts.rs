@@ -1,10 +1,10 @@
 //! Enrolled hosts. A revoked one stays in the list for good, so that its certificate stays refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{Document, FileError};
+use super::file::{self, Document, FileError};
 use crate::identity::SensorId;
 
 /// Hosts that may have enrolled, revoked ones included: far above what one brain is built for. Each
@@ -29,6 +29,18 @@ pub struct HostEntry {
     pub certificate_expires_ns: u64,
     /// When it was revoked.
     pub revoked_ns: Option<u64>,
+}
+
+/// Returns where a brain with this data directory keeps the list.
+pub(super) fn path_in(data: &Path) -> PathBuf {
+    data.join("keep").join("hosts.json")
+}
+
+/// Reads the list of a brain that may be running, and changes nothing.
+pub fn read_list(data: &Path) -> Result<Vec<HostEntry>, FileError> {
+    let path = path_in(data);
+    let Some(json) = file::read(&path)? else { return Ok(Vec::new()) };
+    serde_json::from_slice(&json).map_err(|source| FileError::Content { path, source })
 }
 
 /// All enrolled hosts.

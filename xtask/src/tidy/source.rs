@@ -49,7 +49,10 @@ fn tests_from(code: &str) -> usize {
         let module = pair[1].trim_start_matches("pub(crate) ").trim_end();
         pair[0].trim() == "#[cfg(test)]" && module.starts_with("mod ") && module.ends_with('{')
     };
-    lines.windows(2).position(begins).map_or(usize::MAX, |index| index + 1)
+    // A file may also be nothing but tests.
+    let whole = lines.iter().position(|line| line.trim() == "#![cfg(test)]");
+    let own = lines.windows(2).position(begins);
+    whole.or(own).map_or(usize::MAX, |index| index + 1)
 }
 
 /// Returns the places in `line` where `word` stands as a whole word.

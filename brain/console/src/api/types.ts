@@ -1,7 +1,7 @@
 /** The JSON of the brain's HTTP API, as it is on the wire. Times are RFC 3339 in UTC. */
 
 export type SeverityLabel = "critical" | "high" | "medium" | "low";
-export type FindingState = "open" | "acknowledged" | "archived";
+export type FindingState = "open" | "acknowledged" | "archived" | "suppressed";
 export type Exactness = "exact" | "sketch" | "sampled" | "gap";
 export type HostState = "online" | "offline" | "revoked";
 

@@ -18,12 +18,17 @@ const STEPS: Record<FindingState, { to: FindingState; name: string; primary?: bo
     { to: "open", name: "Reopen" },
   ],
   archived: [{ to: "open", name: "Reopen", primary: true }],
+  suppressed: [
+    { to: "open", name: "Open all the same", primary: true },
+    { to: "archived", name: "Archive" },
+  ],
 };
 
 const MEANING: Record<FindingState, string> = {
   open: "Nobody has taken this finding yet.",
   acknowledged: "Somebody is looking into it.",
   archived: "Done with. A new sighting is counted here.",
+  suppressed: "A policy says that nobody needs to be told. The history names it, with who answers for it and until when.",
 };
 
 /** The finding's state, and the ways out of it. */

@@ -41,11 +41,18 @@ describe("arrange", () => {
 });
 
 describe("fits", () => {
+  it("shows what is suppressed only to those who ask for it", () => {
+    const hidden = findingOf("a", { state: "suppressed" });
+    expect(fits(hidden, OPEN_FILTERS)).toBe(false);
+    expect(fits(hidden, { ...OPEN_FILTERS, state: "suppressed" })).toBe(true);
+  });
+
   const finding = findingOf("a", { process: processOf(7, { command_line: "xmrig -o Pool" }) });
   const cases: [Partial<FindingFilters>, boolean][] = [
     [{}, true],
     [{ state: "" }, true],
     [{ state: "archived" }, false],
+    [{ state: "suppressed" }, false],
     [{ host: "app-1" }, true],
     [{ host: "h-1" }, true],
     [{ host: "app" }, false],

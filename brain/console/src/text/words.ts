@@ -18,6 +18,7 @@ export const STATE_NAME: Record<FindingState, string> = {
   open: "Open",
   acknowledged: "Acknowledged",
   archived: "Archived",
+  suppressed: "Suppressed",
 };
 
 export const EXACTNESS: Record<Exactness, { name: string; meaning: string }> = {

@@ -191,7 +191,8 @@ mod tests {
             let flags: &[char] = if fold { &['i'] } else { &[] };
             let expression = Expression::new(&source, flags).unwrap();
             let lower = value.to_ascii_lowercase();
-            if let (true, Some(required)) = (expression.matches(value.as_bytes()), expression.required()) {
+            let matches = expression.matches(value.as_bytes());
+            if let (true, Some(required)) = (matches, expression.required()) {
                 let has = |text: &Vec<u8>| memchr::memmem::find(lower.as_bytes(), text).is_some();
                 prop_assert!(required.iter().any(has), "{source} {value} {required:?}");
             }

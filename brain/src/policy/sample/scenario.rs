@@ -13,6 +13,11 @@ pub struct Sample {
     /// The type of the finding, where the policy has several.
     #[serde(default)]
     pub raises: Option<String>,
+    /// The host's name and role, where a policy asks for them.
+    #[serde(default)]
+    pub(crate) host: Option<String>,
+    #[serde(default)]
+    pub(crate) role: Option<String>,
     /// Processes by a name that only the scenario uses.
     #[serde(default)]
     pub(crate) processes: BTreeMap<String, ProcessText>,
