@@ -38,8 +38,9 @@ const GUESTS_MAX: usize = 2;
 
 /// A guest to boot: a kernel, and what its trials' program is told.
 #[derive(Debug)]
-struct Job {
-    version: String,
+struct Job<'a> {
+    version: &'a str,
+    kernel: &'a Kernel,
     /// The trials, as the lines of their guest are marked.
     name: String,
     options: Vec<String>,
@@ -68,15 +69,15 @@ pub fn run(versions: &[String], options: &[String]) -> Result<bool> {
 /// passed has proved nothing.
 pub fn count(versions: &[String], options: &[String]) -> Result<Count> {
     let mut total = Count::default();
-    let mut passed = BTreeMap::<String, u64>::new();
+    let mut trials = BTreeMap::<String, u64>::new();
     for outcome in outcomes(versions, options)? {
         println!("{outcome}");
         let kernel = outcome.kernel.clone();
         let count = outcome.count();
-        *passed.entry(kernel).or_default() += count.passed + count.failed;
+        *trials.entry(kernel).or_default() += count.passed + count.failed;
         total.add(count);
     }
-    for (kernel, _) in passed.iter().filter(|(_, trials)| **trials == 0) {
+    for (kernel, _) in trials.iter().filter(|(_, number)| **number == 0) {
         println!("{kernel}: no trial ran");
         total.failed += 1;
     }
@@ -90,12 +91,25 @@ fn outcomes(versions: &[String], options: &[String]) -> Result<Vec<Outcome>> {
     let program = test::test_program("kernel")?;
     let usual = KERNELS.map(str::to_owned);
     let versions = if versions.is_empty() { &usual } else { versions };
-    let jobs = jobs(versions, options, &program)?;
-    let (number, waiting) = (jobs.len(), Mutex::new(jobs.into_iter()));
-    let done = Mutex::new(Vec::new());
+    // Before any guest starts: two of one kernel would fetch it at the same time.
+    let (mut kernels, mut missing) = (Vec::new(), Vec::new());
+    for version in versions {
+        match Kernel::find(version) {
+            Ok(kernel) => kernels.push((version.as_str(), kernel)),
+            Err(error) => missing.push(Outcome {
+                kernel: version.clone(),
+                name: "package".to_owned(),
+                verdict: Err(error),
+            }),
+        }
+    }
+    let jobs = jobs(&kernels, options, &program)?;
+    let number = jobs.len() + missing.len();
+    let waiting = Mutex::new(jobs.into_iter());
+    let done = Mutex::new(missing);
     let next = || waiting.lock().ok().and_then(|mut jobs| jobs.next());
     thread::scope(|scope| {
-        for _ in 0..number.min(GUESTS_MAX) {
+        for _ in 0..GUESTS_MAX.min(number) {
             scope.spawn(|| {
                 while let Some(job) = next() {
                     let outcome = Outcome::of(&job, &program);
@@ -116,21 +130,23 @@ fn outcomes(versions: &[String], options: &[String]) -> Result<Vec<Outcome>> {
 
 /// Returns the guests to boot. All trials are too many for one: they would take an hour, and one
 /// that brings a kernel down would hide those behind it.
-fn jobs(versions: &[String], options: &[String], program: &Path) -> Result<Vec<Job>> {
+fn jobs<'a>(
+    kernels: &'a [(&'a str, Kernel)],
+    options: &[String],
+    program: &Path,
+) -> Result<Vec<Job<'a>>> {
     let parts: Vec<(String, Vec<String>)> = match options {
         [] => groups(program)?.into_iter().map(|group| (group.clone(), vec![group])).collect(),
         some => vec![(some.join(" "), some.to_vec())],
     };
-    let job = |version: &String, (name, options): &(String, Vec<String>)| Job {
-        version: version.clone(),
-        name: name.clone(),
-        options: options.clone(),
-    };
-    let job = &job;
-    Ok(versions
-        .iter()
-        .flat_map(|version| parts.iter().map(move |part| job(version, part)))
-        .collect())
+    let mut jobs = Vec::new();
+    for (version, kernel) in kernels {
+        for (name, options) in &parts {
+            let (name, options) = (name.clone(), options.clone());
+            jobs.push(Job { version, kernel, name, options });
+        }
+    }
+    Ok(jobs)
 }
 
 /// Returns the groups of trials that the program has, as it takes them: `files::`.
@@ -149,19 +165,13 @@ fn groups(program: &Path) -> Result<BTreeSet<String>> {
 }
 
 impl Outcome {
-    fn of(job: &Job, program: &Path) -> Self {
-        let Job { version, name, options } = job;
-        let kernel = match Kernel::find(version) {
-            Ok(kernel) => kernel,
-            Err(error) => {
-                return Self { kernel: version.clone(), name: name.clone(), verdict: Err(error) };
-            }
-        };
+    fn of(job: &Job<'_>, program: &Path) -> Self {
+        let Job { version, kernel, name, options } = job;
         println!("{} {name}", kernel.package);
-        let verdict = guest::build(&kernel, name, program, options).and_then(|initrd| {
+        let verdict = guest::build(kernel, name, program, options).and_then(|initrd| {
             machine::boot(&kernel.image, &initrd, &format!("{version} {name}"), GUEST_LIMIT)
         });
-        Self { kernel: kernel.package, name: name.clone(), verdict }
+        Self { kernel: kernel.package.clone(), name: name.clone(), verdict }
     }
 
     /// Whether its trials ended, and none failed. All of a group may be skipped.

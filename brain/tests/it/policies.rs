@@ -166,7 +166,8 @@ async fn under_load_reloads_miss_no_event_and_double_no_finding() {
         while !stop.load(Ordering::SeqCst) {
             count += 1;
             // Half of it broken, so that good versions go on.
-            let text = if count % 3 == 0 { "title: [\n".to_owned() } else { rule(10 + count) };
+            let text =
+                if count.is_multiple_of(3) { "title: [\n".to_owned() } else { rule(10 + count) };
             write(folder.path(), "sigma/changing.yml", text);
             brain.app.reload_policies().await.unwrap();
         }
