@@ -24,7 +24,10 @@ pub mod elevation;
 pub mod fileless;
 pub mod injection;
 pub mod kernel_module;
+mod listed;
 pub mod listed_address;
+pub mod listed_file;
+pub mod listed_name;
 pub mod malware;
 pub mod metadata_rebind;
 pub mod new_binary;
@@ -140,6 +143,12 @@ fn list(policy: &PolicySet) -> Vec<Wanted<'_>> {
     add(&mut list, "kernel_module", &on.kernel_module, "", kernel_module::KernelModule::new);
     add(&mut list, "listed_address", &on.listed_address, &policy.feeds_state, |active| {
         listed_address::ListedAddress::new(active, &policy.intel)
+    });
+    add(&mut list, "listed_name", &on.listed_name, &policy.feeds_state, |active| {
+        listed_name::ListedName::new(active, &policy.intel)
+    });
+    add(&mut list, "listed_file", &on.listed_file, &policy.feeds_state, |active| {
+        listed_file::ListedFile::new(active, &policy.intel)
     });
     add(&mut list, "malware", &on.malware, "", malware::Malware::new);
     add(&mut list, "anti_debug", &on.anti_debug, "", anti_debug::AntiDebug::new);

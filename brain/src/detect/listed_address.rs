@@ -1,7 +1,8 @@
 //! Traffic with addresses that threat intelligence lists.
 //!
 //! **What.** A host exchanged packets with, or connected to, an address on a feed in
-//! `policies/intel/`.
+//! `policies/intel/`. The feed's category says what that means: a server that gives orders, a node
+//! of the Tor network, a pool of a crypto currency, and so on.
 //!
 //! **Evidence.** The flow or connection, the feed's line and comment, and the process at the local
 //! end.
@@ -18,31 +19,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Detector, HOSTS_MAX, KindText, PerHost, Reporter};
+use super::listed::{self, Reporters};
+use super::{Detector, HOSTS_MAX, PerHost};
 use crate::finding::{Actor, ActorKind, Evidence, EvidenceKind, Signal};
-use crate::intel::{Indicator, Intel};
+use crate::intel::{Category, Indicator, Intel};
 use crate::policy::{self, Active};
 use crate::record::tcp_flag::{ACK, SYN};
 use crate::record::{
-    Connection, ConnectionEvent, Direction, Event, EventKind, Flow, Host, Process,
+    Connection, ConnectionEvent, Direction, Event, EventKind, Flow, Host, Process, ProcessKey,
 };
 use crate::text;
 use crate::window::keyed::Keyed;
 
-const TEXT: KindText = KindText {
-    name: "CommandAndControl:Host/ListedAddress",
-    guardduty: Some("Backdoor:Runtime/C&CActivity.B"),
-    description: "The host exchanged packets with an address that a threat intelligence feed \
-        lists. If the host began the conversation, a program on it may be under someone else's \
-        control.",
-    remediation: "Look at the process and its ancestors. If the host began the conversation and \
-        nobody can explain it, isolate the host and keep the process's memory and image.",
-    techniques: &["T1071", "T1095"],
-};
-
-const SEVERITY_OUTGOING: f64 = 8.0;
+/// The peer began it, and a process took it.
 const SEVERITY_ACCEPTED: f64 = 5.0;
 const SEVERITY_PROBED: f64 = 2.0;
+
+/// Processes per host that connected to nodes of the Tor network.
+const TOR_CLIENTS_MAX: usize = 64;
 
 /// Conversations per host that wait for their process or whose process is remembered.
 const CONVERSATIONS_MAX: usize = 256;
@@ -52,7 +46,7 @@ const CONVERSATIONS_MAX: usize = 256;
 pub struct ListedAddress {
     wait_ns: u64,
     intel: Arc<Intel>,
-    reporter: Reporter,
+    reporters: Reporters,
     hosts: PerHost<State>,
     evicted: u64,
 }
@@ -64,6 +58,8 @@ struct State {
     waiting: Keyed<(SocketAddr, SocketAddr), Sighting>,
     /// What earlier records said about conversations.
     known: Keyed<(SocketAddr, SocketAddr), Known>,
+    /// Who connected to nodes of the Tor network.
+    tor_clients: Keyed<ProcessKey, ()>,
 }
 
 /// What later records of a conversation no longer say.
@@ -107,7 +103,7 @@ impl ListedAddress {
         Self {
             wait_ns: active.settings.process_wait_ms * 1_000_000,
             intel: Arc::clone(intel),
-            reporter: Reporter::new(&TEXT, &active.policy),
+            reporters: Reporters::new(&active.policy),
             hosts: Keyed::new(HOSTS_MAX),
             evicted: 0,
         }
@@ -118,6 +114,7 @@ impl ListedAddress {
             host: Arc::clone(host),
             waiting: Keyed::new(CONVERSATIONS_MAX),
             known: Keyed::new(CONVERSATIONS_MAX),
+            tor_clients: Keyed::new(TOR_CLIENTS_MAX),
         });
         let ends = (sighting.local, sighting.remote);
         let known =
@@ -128,7 +125,7 @@ impl ListedAddress {
             let waited =
                 waited.map(|before| Sighting { process: Some(Arc::clone(process)), ..before });
             for sighting in waited.into_iter().chain([sighting.clone()]) {
-                out.extend(report(&self.reporter, &self.intel, host, &sighting));
+                out.extend(report(&mut self.reporters, &self.intel, state, &sighting));
             }
             return;
         }
@@ -136,7 +133,7 @@ impl ListedAddress {
             && let Some((_, oldest)) = state.waiting.pop_oldest()
         {
             self.evicted += 1;
-            out.extend(report(&self.reporter, &self.intel, host, &oldest));
+            out.extend(report(&mut self.reporters, &self.intel, state, &oldest));
         }
         let merged = waited.map_or_else(|| sighting.clone(), |before| before.joined(&sighting));
         state.waiting.get_or(&ends, || merged);
@@ -144,14 +141,14 @@ impl ListedAddress {
 
     /// Reports what has waited long enough, as seen at `now_ns`.
     fn give_up(&mut self, host: Option<&Arc<Host>>, now_ns: u64, out: &mut Vec<Signal>) {
-        let (wait_ns, reporter, intel) = (self.wait_ns, &self.reporter, &self.intel);
+        let (wait_ns, reporters, intel) = (self.wait_ns, &mut self.reporters, &self.intel);
         let mut flush = |state: &mut State| {
             for key in state.waiting.keys() {
                 let due = |s: &Sighting| s.time_ns.saturating_add(wait_ns) <= now_ns;
                 if state.waiting.peek(&key).is_some_and(due)
                     && let Some(sighting) = state.waiting.remove(&key)
                 {
-                    out.extend(report(reporter, intel, &state.host, &sighting));
+                    out.extend(report(reporters, intel, state, &sighting));
                 }
             }
         };
@@ -254,19 +251,34 @@ fn of_connection(connection: &Connection, time_ns: u64) -> Option<Sighting> {
 }
 
 fn report(
-    reporter: &Reporter,
+    reporters: &mut Reporters,
     intel: &Intel,
-    host: &Arc<Host>,
+    state: &mut State,
     sighting: &Sighting,
 ) -> Option<Signal> {
     let indicator = intel.find(sighting.remote)?;
     let process = sighting.process.as_ref();
+    let row = match (indicator.category, sighting.direction, process) {
+        (Category::Tor, Direction::Incoming, Some(process)) if sighting.accepted => {
+            listed::tor_caller(state.tor_clients.peek(&process.key).is_some())
+        }
+        (Category::Tor, Direction::Incoming, _) => listed::tor_caller(false),
+        (Category::Tor, _, Some(process)) => {
+            state.tor_clients.get_or(&process.key, || ());
+            listed::address(Category::Tor)
+        }
+        (category, ..) => listed::address(category),
+    };
+    let (reporter, severity) = reporters.of(row);
     let severity = match sighting.direction {
         // Traffic whose beginning was missed is judged by the worse case.
-        Direction::Outgoing | Direction::Unknown => SEVERITY_OUTGOING,
+        Direction::Outgoing | Direction::Unknown => severity,
+        // What is said of Tor's callers holds for this direction already.
+        Direction::Incoming if indicator.category == Category::Tor => severity,
         Direction::Incoming if sighting.accepted => SEVERITY_ACCEPTED,
         Direction::Incoming => SEVERITY_PROBED,
     };
+    let host = &state.host;
     let exe = process.map_or_else(String::new, |process| process.executable());
     let subject = format!("{exe}|{}", indicator.value);
     let mut signal = reporter.signal(host, sighting.time_ns, process, severity, &subject);
@@ -291,6 +303,7 @@ fn evidence(sighting: &Sighting, indicator: &Indicator, what: &str) -> Evidence 
         ("local_address", sighting.local.ip().to_string().into()),
         ("local_port", u64::from(sighting.local.port()).into()),
         ("protocol", u64::from(sighting.protocol).into()),
+        ("category", indicator.category.name().to_owned().into()),
         ("indicator", indicator.value.clone().into()),
         ("feed", format!("{}:{}", indicator.feed, indicator.line).into()),
         ("feed_comment", indicator.comment.clone().into()),
@@ -301,4 +314,27 @@ fn evidence(sighting: &Sighting, indicator: &Indicator, what: &str) -> Evidence 
     }
     let summary = format!("{what}, which {} lists as {}", indicator.feed, indicator.value);
     Evidence { time_ns: sighting.time_ns, kind: sighting.kind, summary, fields, slot: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::Detectors;
+    use crate::detect::scenario::host;
+    use crate::policy::{PolicySet, sample};
+
+    #[test]
+    fn a_program_that_takes_from_tor_and_gives_to_it_is_a_relay() {
+        let text = "name: relay
+processes: {r: {exe: /opt/r, args: r}}
+events:
+  - {connect: r, local: '10.0.0.1:40000', remote: '203.0.113.70:9001'}
+  - {accept: r, local: '10.0.0.1:9001', remote: '203.0.113.75:40000', after_ms: 10}
+";
+        let (_, batches) = sample::batches_of(text).unwrap();
+        let mut detectors = Detectors::new(&PolicySet::embedded());
+        let signals = batches.iter().flat_map(|batch| detectors.batch(batch, &host("h")));
+        let kinds: Vec<String> = signals.map(|signal| signal.kind.name.clone()).collect();
+        let wanted = ["CommandAndControl:Host/TorClient", "CommandAndControl:Host/TorRelay"];
+        assert_eq!(kinds, wanted);
+    }
 }

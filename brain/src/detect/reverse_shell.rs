@@ -3,9 +3,9 @@
 //! **What.** A shell obeys a peer that the host itself connected to.
 //!
 //! **Evidence.** One of three: a shell or interpreter whose standard input is an internet socket;
-//! an interactive shell on a terminal or pipe whose parent holds a connection that it opened; an
-//! explicitly interactive shell on pipes beside a process that opens a connection (`mkfifo` with
-//! `nc`). Each names the peer's address and port.
+//! an interactive shell on a terminal, pipe or pair of sockets whose parent holds a connection that
+//! it opened; an explicitly interactive shell on pipes beside a process that opens a connection
+//! (`mkfifo` with `nc`). Each names the peer's address and port.
 //!
 //! **False positives.** Programs that start a shell for their user while they are connected
 //! (`psql`, `ssh` and the like) are named in the settings, and so are servers of inetd's kind,
@@ -299,7 +299,7 @@ fn awaits_orders(process: &Process, exec: &Exec) -> bool {
     match (session(process), exec.stdio[0]) {
         (Session::Command, _) => false,
         (_, Stdio::Device) => exec.stdio.iter().all(|stdio| *stdio == Stdio::Device),
-        (Session::Explicit, Stdio::Pipe) => true,
+        (Session::Explicit, Stdio::Pipe | Stdio::UnixSocket) => true,
         _ => false,
     }
 }

@@ -57,6 +57,8 @@ pub(super) fn read(
         "service_shell" => all.service_shell = one(file, name, policy)?,
         "uring_bypass" => all.uring_bypass = one(file, name, policy)?,
         "userfault" => all.userfault = one(file, name, policy)?,
+        "listed_name" => all.listed_name = one(file, name, policy)?,
+        "listed_file" => all.listed_file = one(file, name, policy)?,
         "malware" => all.malware = one(file, name, policy)?,
         "sigma" => all.sigma = one(file, name, policy)?,
         _ => {

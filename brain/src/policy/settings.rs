@@ -34,6 +34,10 @@ pub struct Settings {
     pub kernel_module: Option<Active<KernelModule>>,
     /// Traffic with listed addresses.
     pub listed_address: Option<Active<ListedAddress>>,
+    /// Listed names.
+    pub listed_name: Option<Active<ListedName>>,
+    /// Listed files.
+    pub listed_file: Option<Active<ListedFile>>,
     /// Programs that ask to be traced.
     pub anti_debug: Option<Active<AntiDebug>>,
     /// BPF programs.

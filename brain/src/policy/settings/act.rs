@@ -144,6 +144,18 @@ lists! {
         folders: ["/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/home/"],
     }
 
+    /// See [`crate::detect::listed_name`].
+    pub struct ListedName {
+        /// Names of programs that ask for listed names to learn whether they are listed.
+        lookers: [],
+    }
+
+    /// See [`crate::detect::listed_file`].
+    pub struct ListedFile {
+        /// Names of programs that are listed but run on purpose.
+        expected: [],
+    }
+
     /// See [`crate::detect::new_binary`].
     pub struct NewBinary {
         /// Names of programs that are written into containers while they run, on purpose.
