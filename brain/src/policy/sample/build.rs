@@ -14,6 +14,7 @@ use wire::text::{StrId, StringTableBuilder};
 use super::scenario::{Args, ProcessText, Sample, Step};
 
 mod act;
+mod login;
 mod network;
 
 /// When every scenario begins.
@@ -176,7 +177,7 @@ impl Builder {
     fn event(&mut self, step: &Step) -> Result<(), String> {
         use connection_event as event;
         type Add = fn(&mut Builder, &Step, ProcessRef) -> Result<(), String>;
-        let kinds: [(&Option<String>, Add); 17] = [
+        let kinds: [(&Option<String>, Add); 18] = [
             (&step.exec, Self::exec),
             (&step.exit, Self::exit),
             (&step.connect, |b, s, p| b.connection(s, p, event::CONNECTED)),
@@ -194,6 +195,7 @@ impl Builder {
             (&step.uring, Self::uring),
             (&step.activity, Self::activity),
             (&step.scan, Self::scan),
+            (&step.login, Self::login),
         ];
         let mut named = kinds.iter().filter_map(|(name, add)| Some((name.as_ref()?, add)));
         let Some((name, add)) = named.next() else {

@@ -90,6 +90,7 @@ pub(crate) struct Step {
     pub(crate) uring: Option<String>,
     pub(crate) activity: Option<String>,
     pub(crate) scan: Option<String>,
+    pub(crate) login: Option<String>,
 
     /// First and last number of the repetition, such as `1-100`.
     pub(crate) n: Option<String>,
@@ -163,6 +164,18 @@ pub(crate) struct Step {
     /// Name of the server in a TLS greeting.
     pub(crate) server_name: String,
 
+    /// Who wrote a line about a log-in; `sshd` when left out.
+    pub(crate) service: Option<String>,
+    /// Who logs in, or who acts; and as whom a command runs, or whose account changes.
+    pub(crate) user: String,
+    pub(crate) target_user: String,
+    /// How: `password`, `publickey`, …
+    pub(crate) method: String,
+    /// The command that was run.
+    pub(crate) command: String,
+    /// The whole line, as the service wrote it.
+    pub(crate) message: String,
+
     /// Number of the request to `io_uring`.
     pub(crate) opcode: u8,
     /// Counts of a tick.
@@ -187,6 +200,10 @@ impl Step {
             &mut step.name,
             &mut step.query,
             &mut step.server_name,
+            &mut step.user,
+            &mut step.target_user,
+            &mut step.command,
+            &mut step.message,
         ] {
             if text.contains("{n}") {
                 *text = text.replace("{n}", &number);

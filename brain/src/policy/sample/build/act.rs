@@ -19,6 +19,8 @@ macro_rules! names {
     };
 }
 
+pub(super) use names;
+
 const FILE: &[(&str, u8)] = names![file_action:
     "open_write" OPEN_WRITE, "create" CREATE, "open_read" OPEN_READ, "rename" RENAME, "link" LINK,
     "symlink" SYMLINK, "unlink" UNLINK, "mode" MODE, "owner" OWNER, "truncate" TRUNCATE,
@@ -44,7 +46,7 @@ const SCAN: &[(&str, u8)] = names![scan_trigger:
 /// Every scanned file of a scenario has the same content, as hexadecimal digits of its hash.
 const HASH_OF_A_FILE: &str = "5a";
 
-fn action(step: &Step, table: &[(&str, u8)]) -> Result<u8, String> {
+pub(super) fn action(step: &Step, table: &[(&str, u8)]) -> Result<u8, String> {
     let wanted = step.action.as_deref().ok_or("an event of this kind needs an `action`")?;
     table.iter().find(|(name, _)| *name == wanted).map(|(_, number)| *number).ok_or_else(|| {
         let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
