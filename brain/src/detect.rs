@@ -4,6 +4,7 @@
 //! never looks at another host's state, so the order in which hosts' batches arrive changes
 //! nothing. One detection is one file; [`list`] has them all.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -58,7 +59,7 @@ use coverage::CoverageTable;
 pub(crate) const HOSTS_MAX: usize = 16_384;
 
 /// One detection.
-pub trait Detector: Send {
+pub trait Detector: Any + Send {
     /// Its name: that of its file, and of its settings in `policies/detectors/`.
     fn name(&self) -> &'static str;
 
@@ -72,6 +73,11 @@ pub trait Detector: Send {
 
     /// State entries that left because a limit was reached.
     fn evicted(&self) -> u64 {
+        0
+    }
+
+    /// Parts of it, such as rules, that were switched off because they panicked.
+    fn broken(&self) -> u64 {
         0
     }
 
@@ -89,7 +95,8 @@ pub struct DetectorStats {
     pub name: &'static str,
     /// Signals that it emitted.
     pub signals: u64,
-    /// Inputs during which it panicked; the rest of such an input it did not see.
+    /// Inputs during which it panicked, the rest of which it did not see, and parts of it that
+    /// were switched off because they did.
     pub panics: u64,
     /// State entries that left because a limit was reached.
     pub evicted: u64,
@@ -100,6 +107,8 @@ pub struct DetectorStats {
 pub struct Detectors {
     slots: Vec<Slot>,
     coverage: CoverageTable,
+    /// For how long the correlations remember.
+    correlated_ns: u64,
     /// After a reload: the policies as they are now, ordered by file.
     policies: Vec<Arc<PolicyRef>>,
 }
@@ -187,7 +196,7 @@ fn list(policy: &PolicySet) -> Vec<Wanted<'_>> {
     add(&mut list, "uring_bypass", &on.uring_bypass, "", uring_bypass::UringBypass::new);
     add(&mut list, "userfault", &on.userfault, "", userfault::Userfault::new);
     add(&mut list, "sigma", &on.sigma, &policy.rules_state, |active| {
-        sigma::Sigma::new(active, &policy.rules)
+        sigma::Sigma::new(active, &policy.rules, &policy.correlations)
     });
     list
 }
@@ -199,10 +208,15 @@ impl fmt::Debug for Detectors {
 }
 
 impl Detectors {
+    /// The longest window that a setting allows.
+    const MEMORY_NS: u64 = 3_600 * 1_000_000_000;
+
     /// How much of the journal before a checkpoint must be replayed, signals discarded, to rebuild
-    /// the detectors' state: the longest window that a setting allows. A connection that was opened
-    /// earlier and has been silent since is not known to [`reverse_shell`] afterwards.
-    pub const MEMORY_NS: u64 = 3_600 * 1_000_000_000;
+    /// the detectors' state. A connection that was opened earlier and has been silent since is not
+    /// known to [`reverse_shell`] afterwards.
+    pub fn memory_ns(&self) -> u64 {
+        Self::MEMORY_NS.max(self.correlated_ns)
+    }
 
     /// Returns the detectors with settings from `policy`.
     pub fn new(policy: &PolicySet) -> Self {
@@ -210,7 +224,7 @@ impl Detectors {
             let stats = DetectorStats { name: wanted.name, ..DetectorStats::default() };
             Slot { detector: (wanted.make)(), made_from: wanted.made_from, stats }
         });
-        Self { slots: slots.collect(), ..Self::default() }
+        Self { slots: slots.collect(), correlated_ns: policy.correlated_ns, ..Self::default() }
     }
 
     /// Takes in changed policies. A detector that was made from just the same stays, with all that
@@ -237,6 +251,7 @@ impl Detectors {
         }
         // A file that is as it was can be of another commit, which findings name from now on.
         self.policies = policy.refs.clone();
+        self.correlated_ns = policy.correlated_ns;
     }
 
     /// Shows a batch, which [`Batch::check`] has accepted, to every detector. Returns what they
@@ -271,7 +286,11 @@ impl Detectors {
 
     /// Returns what each detector did so far.
     pub fn stats(&self) -> Vec<DetectorStats> {
-        let stats = |slot: &Slot| DetectorStats { evicted: slot.detector.evicted(), ..slot.stats };
+        let stats = |slot: &Slot| DetectorStats {
+            evicted: slot.detector.evicted(),
+            panics: slot.stats.panics + slot.detector.broken(),
+            ..slot.stats
+        };
         self.slots.iter().map(stats).collect()
     }
 

@@ -30,11 +30,9 @@ use crate::store::{Store, StoreError};
 const TICK_NS: u64 = SECOND_NS;
 
 /// Time goes on for so long after the last record. Longer than any window, so nothing is open by
-/// then; a bound, so that a brain that was off for a month does not count its seconds.
-const IDLE_NS: u64 = 2 * Detectors::MEMORY_NS;
-
-/// How far before the checkpoint the windows are filled again.
-const WARM_NS: u64 = Detectors::MEMORY_NS;
+/// then; a bound, so that a brain that was off for a month does not count its seconds. In what the
+/// detectors remember.
+const IDLE_MEMORIES: u64 = 2;
 
 /// A checkpoint is written this often when something has changed: what a restart replays is little,
 /// and a disk does not mind.
@@ -149,7 +147,7 @@ impl Engine {
             live: false,
         };
         engine.parts.board.begin(engine.findings.iter());
-        let warm_from = checkpoint.received_ns.saturating_sub(WARM_NS);
+        let warm_from = checkpoint.received_ns.saturating_sub(engine.detectors.memory_ns());
         let mut warm = checkpoint.index > 0;
         journal.replay(warm_from, checkpoint.index, |entry| {
             if warm && entry.index > checkpoint.index {
@@ -244,7 +242,8 @@ impl Engine {
             self.at.ticked_ns = now_ns - now_ns % TICK_NS;
             return;
         }
-        let end = now_ns.min(self.at.received_ns.saturating_add(IDLE_NS));
+        let idle_ns = self.detectors.memory_ns().saturating_mul(IDLE_MEMORIES);
+        let end = now_ns.min(self.at.received_ns.saturating_add(idle_ns));
         while self.at.ticked_ns + TICK_NS <= end {
             self.at.ticked_ns += TICK_NS;
             let signals = self.detectors.tick(self.at.ticked_ns);

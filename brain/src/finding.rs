@@ -77,6 +77,8 @@ pub enum ActorKind {
     Process,
     /// A user name.
     User,
+    /// A host, where the problem is one of several.
+    Host,
 }
 
 impl ActorKind {
@@ -86,6 +88,7 @@ impl ActorKind {
             Self::Address => "address",
             Self::Process => "process",
             Self::User => "user",
+            Self::Host => "host",
         }
     }
 }

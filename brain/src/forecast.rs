@@ -13,8 +13,9 @@ use crate::record::Host;
 /// Detectors hear of time in steps of this, as in a running brain.
 const TICK_NS: u64 = 1_000_000_000;
 
-/// After so long without a batch nothing is open any more, and time may jump.
-const IDLE_NS: u64 = 2 * Detectors::MEMORY_NS;
+/// After so long without a batch nothing is open any more, and time may jump; in what the detectors
+/// remember.
+const IDLE_MEMORIES: u64 = 2;
 
 /// A set of policies at work on the past.
 #[derive(Debug)]
@@ -69,7 +70,8 @@ impl Trial {
         if self.ticked_ns == 0 {
             self.ticked_ns = now_ns - now_ns % TICK_NS;
         }
-        let end = now_ns.min(self.received_ns.saturating_add(IDLE_NS));
+        let idle_ns = self.detectors.memory_ns().saturating_mul(IDLE_MEMORIES);
+        let end = now_ns.min(self.received_ns.saturating_add(idle_ns));
         while self.ticked_ns + TICK_NS <= end {
             self.ticked_ns += TICK_NS;
             let signals = self.detectors.tick(self.ticked_ns);

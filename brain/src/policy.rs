@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::detect::sigma::document::{self, Document};
-use crate::detect::sigma::{Filter, Options, Rule};
+use crate::detect::sigma::{self, Correlation, Filter, Options, Rule};
 use crate::finding::PolicyRef;
 use crate::intel::Intel;
 
@@ -43,8 +43,10 @@ pub struct PolicySet {
     pub settings: Settings,
     /// Compiled Sigma rules, by file name.
     pub rules: Vec<Arc<Rule>>,
-    /// Correlations, each with the file that it stands in, as they were read.
-    pub correlations: Vec<(String, document::Source)>,
+    /// Sigma correlations whose rules are all known.
+    pub correlations: Vec<Arc<Correlation>>,
+    /// For how long what happened counts in any correlation.
+    pub correlated_ns: u64,
     /// Listed addresses of all feeds.
     pub intel: Arc<Intel>,
     /// What is wanted of sensors, by the role of their host.
@@ -210,6 +212,7 @@ impl PolicySet {
         set.errors.extend(errors);
         set.refuse_equal_rule_ids();
         set.apply(&filters);
+        set.link();
         set.errors.sort();
         set
     }
@@ -232,7 +235,7 @@ impl PolicySet {
         for document in documents {
             match document {
                 Document::Rule(rule) => self.rules.push(rule),
-                Document::Correlation(source) => self.correlations.push((file.to_owned(), source)),
+                Document::Correlation(correlation) => self.correlations.push(correlation),
                 Document::Filter(filter) => filters.push((file.to_owned(), filter)),
             }
         }
@@ -247,6 +250,17 @@ impl PolicySet {
             for rule in self.rules.iter_mut().filter(|rule| filter.is_for(rule)) {
                 *rule = Arc::new(filter.applied(rule));
             }
+        }
+    }
+
+    /// Finds the rules that correlations name; one that cannot be honoured in full is refused.
+    fn link(&mut self) {
+        let correlations = std::mem::take(&mut self.correlations);
+        let linked = sigma::linked(correlations, &self.rules);
+        (self.correlations, self.correlated_ns) = (linked.correlations, linked.memory_ns);
+        for (correlation, message) in linked.refused {
+            let problem = Problem::at(correlation.line, message);
+            self.errors.push(problem.in_file(&correlation.policy.file));
         }
     }
 

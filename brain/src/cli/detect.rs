@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::detect::sigma::{self, LogSource, Matcher, Object, Rule, RuleSet};
-use crate::policy::{Folders, Loader, PolicyError, node};
+use crate::policy::{Folders, Loader, PolicySet, node};
 use crate::text;
 
 /// Bytes of one event. Longer lines are not events but mistakes, and are counted as such.
@@ -65,9 +65,14 @@ pub(super) fn run(flags: &Detect) -> ExitCode {
 }
 
 fn detect(flags: &Detect, out: &mut dyn Write) -> Result<u64> {
-    let (rules, errors) = rules(&flags.policies)?;
+    let PolicySet { rules, errors, correlations, .. } = rules(&flags.policies)?;
     for error in &errors {
         let _ = writeln!(io::stderr(), "{error}");
+    }
+    if !correlations.is_empty() {
+        // Events of others need not say when they were.
+        let (number, note) = (correlations.len(), "not looked for; their rules speak for them");
+        let _ = writeln!(io::stderr(), "{number} correlations are {note}");
     }
     let events: Box<dyn BufRead> = match flags.events.as_os_str() {
         name if name == "-" => Box::new(io::stdin().lock()),
@@ -97,7 +102,7 @@ fn detect(flags: &Detect, out: &mut dyn Write) -> Result<u64> {
 
 /// Returns the rules of a folder and what is wrong with others. A folder that is not laid out as
 /// policies are is one of rules.
-fn rules(folder: &Path) -> Result<(Vec<Arc<Rule>>, Vec<PolicyError>)> {
+fn rules(folder: &Path) -> Result<PolicySet> {
     let is_policies = folder.join("sigma").is_dir();
     let folders = match is_policies {
         true => Folders::new(Some(folder.to_owned()), &[]),
@@ -108,8 +113,9 @@ fn rules(folder: &Path) -> Result<(Vec<Arc<Rule>>, Vec<PolicyError>)> {
         // What this build carries was not asked for.
         set.rules.retain(|rule| rule.policy.file.starts_with(EXTRA));
         set.errors.retain(|error| error.file.starts_with(EXTRA));
+        set.correlations.retain(|rule| rule.policy.file.starts_with(EXTRA));
     }
-    Ok((set.rules, set.errors))
+    Ok(set)
 }
 
 struct Run<'a> {

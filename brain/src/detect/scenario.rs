@@ -14,6 +14,8 @@ use crate::finding::{Finding, FindingSet, Severity};
 use crate::policy::{PolicyFile, PolicySet, sample};
 use crate::record::{Host, HostId};
 
+mod arrival;
+
 /// Returns a host that is called by its id.
 pub(crate) fn host(name: &str) -> Arc<Host> {
     Arc::new(Host { id: HostId(name.into()), name: name.to_owned(), role: "test".to_owned() })

@@ -14,6 +14,7 @@
 //! missing. A record is an entry of the logs that [`view`] names, and a rule is shown the entries
 //! of its own log source alone.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::{Detector, Reporter};
@@ -25,6 +26,7 @@ use crate::record::{Event, EventKind, FileAction, Process};
 use crate::text;
 
 mod condition;
+mod correlation;
 mod date;
 pub mod document;
 mod evaluate;
@@ -33,6 +35,7 @@ mod fields;
 mod filter;
 mod glob;
 mod hostile;
+mod isolate;
 mod logsource;
 mod modifier;
 mod object;
@@ -46,6 +49,7 @@ mod value;
 mod values;
 pub mod view;
 
+pub use correlation::Correlation;
 pub use document::{Document, Options};
 pub use fields::Fields;
 pub use filter::Filter;
@@ -55,6 +59,8 @@ pub use rule::Rule;
 pub use set::{Matcher, RuleIndex, RuleSet};
 pub use value::Placeholders;
 
+use correlation::Correlations;
+use view::View;
 use wire::record::process_flag::{ARGS_TRUNCATED, ARGS_UNKNOWN};
 
 /// Characters of a command line in one sentence of evidence; the finding holds the rest.
@@ -66,14 +72,27 @@ pub struct Sigma {
     matcher: Matcher,
     /// By the rules' index.
     reporters: Vec<Reporter>,
+    correlations: Correlations,
+    /// Rules that match the event at hand, and the log that tells it.
+    matched: Vec<(RuleIndex, View)>,
+    /// Rules that were switched off because they panicked.
+    broken: u64,
 }
 
 impl Sigma {
-    /// Returns the detector for all rules that are not switched off.
-    pub fn new(active: &Active<policy::Sigma>, rules: &[Arc<Rule>]) -> Self {
+    /// Returns the detector for all rules and correlations that are not switched off.
+    pub fn new(
+        active: &Active<policy::Sigma>,
+        rules: &[Arc<Rule>],
+        correlations: &[Arc<Correlation>],
+    ) -> Self {
         let disabled = &active.settings.disabled_rules;
         let rules: Vec<Arc<Rule>> = (rules.iter())
             .filter(|rule| !disabled.contains(&rule.policy.id))
+            .map(Arc::clone)
+            .collect();
+        let correlations: Vec<Arc<Correlation>> = (correlations.iter())
+            .filter(|correlation| !disabled.contains(&correlation.policy.id))
             .map(Arc::clone)
             .collect();
         let reporter = |rule: &Arc<Rule>| {
@@ -81,7 +100,9 @@ impl Sigma {
             Reporter { kind, policy: Arc::clone(&rule.policy) }
         };
         let reporters = rules.iter().map(reporter).collect();
-        Self { matcher: Matcher::new(Arc::new(RuleSet::new(rules))), reporters }
+        let correlations = Correlations::new(&correlations, &rules);
+        let matcher = Matcher::new(Arc::new(RuleSet::new(rules)));
+        Self { matcher, reporters, correlations, matched: Vec::new(), broken: 0 }
     }
 }
 
@@ -91,14 +112,61 @@ impl Detector for Sigma {
     }
 
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
-        let set = Arc::clone(self.matcher.set());
-        self.matcher.event(event, |index, _| {
-            let reporter = &self.reporters[index.0 as usize];
-            out.push(signal(set.rule(index), reporter, event));
-        });
+        let mut matched = std::mem::take(&mut self.matched);
+        isolate::evaluate(&mut self.matcher, event, &mut matched, &mut self.broken);
+        let (set, mut raised, mut shared) = (self.matcher.set(), Vec::new(), None);
+        for (index, view) in matched.drain(..) {
+            if !self.correlations.is_silent(index) {
+                let reporter = &self.reporters[index.0 as usize];
+                out.push(signal(set.rule(index), reporter, event));
+            }
+            if self.correlations.wants(index) {
+                let event = shared.get_or_insert_with(|| Arc::new(event.clone()));
+                self.correlations.matched(index, view, event, &mut raised);
+            }
+        }
+        self.matched = matched;
+        self.correlations.heard_of(&event.host.id, event.time_ns, &mut raised);
+        out.extend(raised.iter().map(correlation::signal));
     }
 
-    fn on_tick(&mut self, _now_ns: u64, _out: &mut Vec<Signal>) {}
+    fn on_tick(&mut self, now_ns: u64, out: &mut Vec<Signal>) {
+        let mut raised = Vec::new();
+        self.correlations.tick(now_ns, &mut raised);
+        out.extend(raised.iter().map(correlation::signal));
+    }
+
+    fn evicted(&self) -> u64 {
+        self.correlations.evicted()
+    }
+
+    fn broken(&self) -> u64 {
+        self.broken
+    }
+
+    fn inherit(&mut self, before: Box<dyn Detector>) {
+        let before: Box<dyn Any> = before;
+        if let Ok(before) = before.downcast::<Self>() {
+            self.correlations.inherit(before.correlations);
+        }
+    }
+}
+
+/// Correlations and what they need to be remembered.
+#[derive(Debug)]
+pub struct Linked {
+    /// Those whose rules are known.
+    pub correlations: Vec<Arc<Correlation>>,
+    /// The others, each with the reason.
+    pub refused: Vec<(Arc<Correlation>, String)>,
+    /// For how long events count.
+    pub memory_ns: u64,
+}
+
+/// Links correlations with the rules that they name.
+pub fn linked(correlations: Vec<Arc<Correlation>>, rules: &[Arc<Rule>]) -> Linked {
+    let (correlations, links, refused) = correlation::linked(correlations, rules);
+    Linked { correlations, refused, memory_ns: links.memory_ns }
 }
 
 fn signal(rule: &Rule, reporter: &Reporter, event: &Event) -> Signal {

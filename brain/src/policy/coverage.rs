@@ -57,6 +57,9 @@ impl Coverage {
         for rule in &set.rules {
             coverage.add(&rule.kind, &rule.policy.file, loader, false);
         }
+        for correlation in &set.correlations {
+            coverage.add(&correlation.kind, &correlation.policy.file, loader, false);
+        }
         for outcome in samples.iter().filter(|outcome| outcome.failure.is_none()) {
             for finding in &outcome.raised {
                 coverage.add(&finding.kind, &finding.policy.file, loader, true);

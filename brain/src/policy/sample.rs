@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use wire::batch::Batch;
 
 use super::{PolicyFile, PolicySet, Problem, node};
 use crate::detect::Detectors;
@@ -89,7 +90,7 @@ pub fn test(set: &PolicySet) -> Vec<Outcome> {
         for (sample, wanted) in
             file.fires.iter().map(|s| (s, 1)).chain(file.quiet.iter().map(|s| (s, 0)))
         {
-            let (raised, failure) = match findings(set, sample) {
+            let (raised, failure) = match findings(set, sample, &|batch| batch) {
                 Ok(all) => {
                     let raised = of_policy(&all, &policy).into_iter().cloned().collect();
                     (raised, judge(sample, &all, &policy, wanted))
@@ -134,14 +135,21 @@ fn is_exception(policy: &str) -> bool {
     policy.starts_with("suppress/") || policy.starts_with("overrides/")
 }
 
-/// Returns all findings over the sample.
-fn findings(set: &PolicySet, sample: &Sample) -> Result<Vec<Finding>, String> {
+/// Returns all findings over the sample, each batch as `change` leaves it.
+pub(crate) fn findings(
+    set: &PolicySet,
+    sample: &Sample,
+    change: &dyn Fn(Batch) -> Batch,
+) -> Result<Vec<Finding>, String> {
     let mut detectors = Detectors::new(set);
     let mut findings = FindingSet::default();
     let host = host_of(sample);
-    for batch in batches(sample)?.iter().chain(&heartbeats(sample)?) {
+    for batch in batches(sample)?.into_iter().chain(heartbeats(sample)?) {
+        let batch = change(batch);
         batch.check().map_err(|error| error.to_string())?;
-        for mut signal in detectors.batch(batch, &host) {
+        let seen = detectors.batch(&batch, &host);
+        let later = detectors.tick(batch.clock.unix_ns);
+        for mut signal in seen.into_iter().chain(later) {
             // A sample is about what an exception covers, not about when it ends.
             let treatment = set.exceptions.apply(&mut signal, 0);
             findings.merge_with(signal, treatment.history);
@@ -206,11 +214,15 @@ mod tests {
             embedded.iter().map(|f| f.name.as_str()).filter(is_own).collect();
         files.extend(set.rules.iter().map(|rule| rule.policy.file.as_str()));
         assert!(set.rules.len() >= 3 && set.settings.sigma.is_some());
-        for file in files {
-            let samples = set.samples.iter().find(|samples| samples.policy_file() == file);
+        files.extend(set.correlations.iter().map(|rule| rule.policy.file.as_str()));
+        files.sort_unstable();
+        files.dedup();
+        for file in &files {
+            let samples = set.samples.iter().find(|samples| samples.policy_file() == *file);
             let samples = samples.unwrap_or_else(|| panic!("{file} has no samples"));
             assert!(!samples.fires.is_empty() && !samples.quiet.is_empty(), "{file}");
         }
+        println!("figure R-13: {0} of {0} policies have samples of both kinds, 100 %", files.len());
     }
 
     #[test]
@@ -226,6 +238,7 @@ events:
   - {privilege: q, action: credentials, before: [5, 5, 0], after: [0, 0, 1]}
   - {uring: p, opcode: 18, count: 9}
   - {activity: p, renames: 7, write_opens: 8}
+  - {login: '-', action: failed, user: 'u{n}', remote: '[2001:db8::9]:4{n}', message: 'no u{n}', n: 1-2}
 ";
         let (_, batches) = batches_of(text).unwrap();
         let batch = &batches[0];
@@ -234,12 +247,18 @@ events:
         assert_eq!((batch.memory.len(), batch.privileges.len()), (1, 1));
         assert_eq!((batch.urings.len(), batch.activities[0].renames), (1, 7));
         assert_eq!(batch.memory[0].target, wire::record::ProcessRef(2));
+        let said = |id: wire::text::StrId| batch.strings.bytes(id);
+        let login = &batch.logins[1];
+        let texts = [login.service, login.user, login.remote_name, login.message].map(said);
+        assert_eq!(texts, ["sshd", "u2", "2001:db8::9", "no u2"].map(str::as_bytes));
+        assert_eq!((batch.logins.len(), login.remote_port), (2, 42));
         for wrong in [
             "{file: p, action: burn, path: /a}",
             "{file: p, path: /a}",
             "{exec: p, exit: p}",
             "{memory: p, action: poke, of: nobody}",
             "{dns: p, query: a, query_type: Z}",
+            "{login: '-', action: knocked}",
             "{}",
         ] {
             let text = format!("name: w\nprocesses: {{p: {{exe: /x}}}}\nevents: [{wrong}]\n");

@@ -113,6 +113,12 @@ impl<K: Clone + Eq + Hash, V> Keyed<K, V> {
         slot.entry.as_ref().map(|(key, value)| (key, value))
     }
 
+    /// Returns the entry that was used longest ago, to be changed, without counting as a use.
+    pub fn oldest_mut(&mut self) -> Option<(&K, &mut V)> {
+        let slot = self.slots.get_mut(self.oldest)?;
+        slot.entry.as_mut().map(|(key, value)| (&*key, value))
+    }
+
     /// Takes out the entry that was used longest ago.
     pub fn pop_oldest(&mut self) -> Option<(K, V)> {
         let slot = self.oldest;

@@ -3,6 +3,7 @@
 mod alert;
 mod api;
 mod brain;
+mod correlation;
 mod policies;
 mod refusal;
 mod restart;

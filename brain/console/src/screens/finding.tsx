@@ -103,6 +103,7 @@ function Seen({ finding }: { finding: Finding }) {
 const ACTOR_ICON: ReadonlyMap<string, IconName> = new Map([
   ["address", "address"],
   ["process", "process"],
+  ["host", "hosts"],
 ]);
 
 function Actors({ finding }: { finding: Finding }) {

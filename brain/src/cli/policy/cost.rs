@@ -55,7 +55,7 @@ fn fastest(
     rule: &Arc<sigma::Rule>,
     events: &[Event],
 ) -> Duration {
-    let mut detector = sigma::Sigma::new(active, std::slice::from_ref(rule));
+    let mut detector = sigma::Sigma::new(active, std::slice::from_ref(rule), &[]);
     let mut signals = Vec::new();
     let mut pass = || {
         let begun = Instant::now();

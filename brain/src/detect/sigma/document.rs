@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::correlation::Correlation;
 use super::filter::Filter;
 use super::rule::{self, Rule};
 use super::value::Placeholders;
@@ -18,7 +19,7 @@ pub enum Document {
     /// What a single event must look like.
     Rule(Arc<Rule>),
     /// What several events must look like together.
-    Correlation(Source),
+    Correlation(Arc<Correlation>),
     /// What rules shall not match.
     Filter(Filter),
 }
@@ -116,7 +117,8 @@ fn one(
         return Err(source.problem(&[], message));
     }
     if source.node.get("correlation").is_some() {
-        return Ok(Document::Correlation(source));
+        let correlation = Correlation::compile(&source, policy)?;
+        return Ok(Document::Correlation(Arc::new(correlation)));
     }
     if source.node.get("filter").is_some() {
         return Filter::compile(&source, options).map(Document::Filter);
@@ -184,8 +186,9 @@ mod tests {
 
     #[test]
     fn a_file_may_have_several_documents_with_their_own_lines() {
-        let text =
-            format!("# first\n---\n{RULE}---\n{RULE}--- # third\ntitle: c\ncorrelation: {{}}\n");
+        let counted = "title: c\ncorrelation:\n  type: event_count\n  rules: [r]\n  timespan: 1m\n  \
+                       condition: {gte: 2}\n";
+        let text = format!("# first\n---\n{RULE}---\n{RULE}--- # third\n{counted}");
         let all = documents(&text).unwrap();
         assert!(
             matches!(&all[..], [Document::Rule(_), Document::Rule(b), Document::Correlation(c)]

@@ -79,19 +79,38 @@ pub(super) fn compile(
     policy: &dyn Fn(String, Option<String>) -> Arc<PolicyRef>,
 ) -> Result<Rule, Problem> {
     let log = log(source)?;
-    let title = text::visible_cut(source.required("title")?.as_bytes(), TITLE_MAX);
     let Some(parts) = source.node.get("detection").and_then(Node::as_map) else {
         return Err(source.problem(&["detection"], "`detection` is missing or not a map"));
     };
     let (selections, condition, _) = detection(source, "detection", parts.iter(), options)?;
+    let Words { title, name, level, severity, kind, policy } = words(source, policy)?;
+    let line = source.line;
+    Ok(Rule { title, name, level, severity, kind, policy, log, line, selections, condition })
+}
+
+/// What a document says of itself, whatever it looks for.
+pub(super) struct Words {
+    pub(super) title: String,
+    pub(super) name: Option<String>,
+    pub(super) level: &'static str,
+    pub(super) severity: Severity,
+    pub(super) kind: Arc<Kind>,
+    pub(super) policy: Arc<PolicyRef>,
+}
+
+/// Reads what a document says of itself.
+pub(super) fn words(
+    source: &Source,
+    policy: &dyn Fn(String, Option<String>) -> Arc<PolicyRef>,
+) -> Result<Words, Problem> {
+    let title = text::visible_cut(source.required("title")?.as_bytes(), TITLE_MAX);
     let author = source.optional("author")?.map(text::visible_str);
     let id = source.optional("id")?.map_or_else(|| title.clone(), text::visible_str);
     let name = source.optional("name")?.map(str::to_owned);
     let reader = Reader { source };
     let (level, severity) = reader.severity()?;
     let kind = Arc::new(reader.kind(&title)?);
-    let (policy, line) = (policy(id, author), source.line);
-    Ok(Rule { title, name, level, severity, kind, policy, log, line, selections, condition })
+    Ok(Words { title, name, level, severity, kind, policy: policy(id, author) })
 }
 
 /// Reads a document's log source.

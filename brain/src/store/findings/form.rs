@@ -148,7 +148,8 @@ const EXACTNESS: [Exactness; 4] =
     [Exactness::Exact, Exactness::Sketch, Exactness::Sampled, Exactness::Gap];
 const COVERAGE: [CoverageState; 3] =
     [CoverageState::Complete, CoverageState::Partial, CoverageState::Unknown];
-const ACTORS: [ActorKind; 3] = [ActorKind::Address, ActorKind::Process, ActorKind::User];
+const ACTORS: [ActorKind; 4] =
+    [ActorKind::Address, ActorKind::Process, ActorKind::User, ActorKind::Host];
 const EVIDENCE: [EvidenceKind; 10] = [
     EvidenceKind::Exec,
     EvidenceKind::Flow,
