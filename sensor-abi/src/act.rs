@@ -106,8 +106,11 @@ pub mod flag {
     pub const TRUNCATED: u32 = 1 << 4;
 }
 
-/// Who did what to whom; its value is how often. What is told at once the first time has a value
-/// of 0 then.
+/// What a value of the table of acts grows by when an act was told at once. Below it, the value
+/// counts those that were not.
+pub const TOLD: u64 = 1 << 48;
+
+/// Who did what to whom; its value, one a CPU, is how often, in the terms of [`TOLD`].
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -123,7 +126,7 @@ pub struct ActKey {
     pub target_tgid: u32,
     /// One of [`memory`], [`privilege`] or [`URING`].
     pub action: u32,
-    /// What tells acts of one kind apart: an opcode, a request, or a hash of credentials.
+    /// What tells acts of one kind apart: an opcode, an error, which of several calls it was.
     pub code: u32,
 }
 

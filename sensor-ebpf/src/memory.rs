@@ -52,8 +52,11 @@ const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 const AF_UNIX: u16 = 1;
 const AF_NETLINK: u16 = 16;
-/// Names of one process that are told apart in a tick.
-const NAMES_MASK: u32 = 15;
+/// Acts of one kind on one target that a process has told within a tick, on each CPU. One, because
+/// targets are many.
+const TOLD_OF_TARGET: u64 = 1;
+/// The same of acts that have no target: as many memory files as a program unpacks at its start.
+const TOLD_MAX: u64 = 16;
 
 on_call! {
     /// match-proto: ptrace(long request, long pid, unsigned long addr, unsigned long data)
@@ -125,7 +128,7 @@ fn try_ptrace(call: &Call) {
         act::count(Signal::Memory, &key);
         return;
     }
-    if act::is_first(Signal::Memory, &key) {
+    if act::is_told(Signal::Memory, &key, TOLD_OF_TARGET) {
         let mut record = blank(action, &target, call.result, call.flags);
         record.argument = u64::from(request);
         record.address = call.arg(2);
@@ -144,7 +147,8 @@ fn try_peer(call: &Call, action: u32) {
     if target.is_own() {
         return;
     }
-    if act::is_first(Signal::Memory, &act::key(action, call.error(), &target)) {
+    let key = act::key(action, call.error(), &target);
+    if act::is_told(Signal::Memory, &key, TOLD_OF_TARGET) {
         let mut record = blank(action, &target, call.result, call.flags | flag::RACY);
         record.address = call.pair(call.arg(3))[0];
         record.length = if call.result > 0 { call.result as u64 } else { 0 };
@@ -170,8 +174,8 @@ fn try_memory_file(call: &Call) {
     if cut {
         record.flags |= flag::TRUNCATED;
     }
-    let code = (call.error() << 4) | act::hash(&record.name) & NAMES_MASK;
-    if act::is_first(Signal::Memory, &act::key(action::MEMORY_FILE, code, &Process::NONE)) {
+    let key = act::key(action::MEMORY_FILE, call.error(), &Process::NONE);
+    if act::is_told(Signal::Memory, &key, TOLD_MAX) {
         tell(&record);
     }
 }
@@ -199,7 +203,7 @@ fn try_stream(call: &Call) {
     }
     record.argument = call.result as u64;
     let key = act::key(action::STREAM_SOCKET, call.result as u32, &Process::NONE);
-    if act::is_first(Signal::Memory, &key) {
+    if act::is_told(Signal::Memory, &key, TOLD_MAX) {
         tell(&record);
     }
 }

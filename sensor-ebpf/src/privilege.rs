@@ -26,6 +26,9 @@ mod mount;
 /// Flags of clone(2) and unshare(2) that make a namespace: time, mount, cgroup, UTS, IPC, user,
 /// process id and network.
 const NEW_NAMESPACES: u64 = 0x7e02_0080;
+/// Acts of one kind by one process that are told within a tick, on each CPU. A container's start
+/// mounts two dozen file systems; four kinds of acts may then fill an eighth of the ring.
+const TOLD_MAX: u64 = 32;
 /// `NSFS_MAGIC`.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
 
@@ -45,7 +48,7 @@ pub fn namespace_cloned(ctx: RawTracePointContext) -> i32 {
     if flags != 0 && scope::task() {
         let child = Process::of(ctx.arg::<u64>(0));
         let act = Act { argument: flags, ..blank(action::NAMESPACE_CREATED, &child, 0, 0) };
-        tell_first(&act, flags_code(flags));
+        tell_first(&act);
     }
     0
 }
@@ -56,7 +59,7 @@ pub fn uring_created(ctx: RawTracePointContext) -> i32 {
     if scope::task() {
         let flags = ctx.arg::<u64>(4) & 0xffff_ffff;
         let act = blank(action::URING_SETUP, &Process::NONE, ctx.arg::<i32>(0).into(), 0);
-        tell_first(&Act { argument: flags, ..act }, flags_code(flags));
+        tell_first(&Act { argument: flags, ..act });
     }
     0
 }
@@ -67,7 +70,7 @@ pub fn module_removed(ctx: RawTracePointContext) -> i32 {
     if scope::task() {
         let act = blank(action::MODULE_REMOVED, &Process::NONE, 0, 0);
         let name = field!(ctx.arg::<u64>(0), module_name => [u8; PRIVILEGE_NAME_LEN]);
-        if is_first(&act, act::hash(&name)) {
+        if is_told(&act, 0) {
             tell(&Privilege { act, name });
         }
     }
@@ -93,7 +96,7 @@ fn release_agent_written([_file, content]: [u64; 2]) {
 pub fn opened(call: &Call, file: u64) {
     if task::file_name::<16>(file) == *b"release_agent\0\0\0" {
         let act = blank(action::RELEASE_AGENT, &Process::NONE, 0, call.flags);
-        tell_first(&act, 0);
+        tell_first(&act);
     }
 }
 
@@ -102,7 +105,7 @@ fn try_unshare(call: &Call) {
     let flags = call.arg(0) & NEW_NAMESPACES;
     if flags != 0 && scope::task() {
         let act = blank(action::NAMESPACE_CREATED, &Process::NONE, call.result, call.flags);
-        tell_first(&Act { argument: flags, ..act }, flags_code(flags) ^ call.error());
+        tell_first(&Act { argument: flags, ..act });
     }
 }
 
@@ -118,14 +121,14 @@ fn try_setns(call: &Call) {
         let inode = field!(file, file_inode => u64);
         act.argument = field!(inode, inode_ino => u64);
     }
-    tell_first(&act, act.argument as u32 ^ call.error());
+    tell_first(&act);
 }
 
 #[inline(always)]
 fn simple(call: &Call, action: u32) {
     if scope::task() {
         let act = blank(action, &Process::NONE, call.result, call.flags);
-        tell_first(&Act { argument: call.arg(0), ..act }, call.error());
+        tell_first(&Act { argument: call.arg(0), ..act });
     }
 }
 
@@ -144,16 +147,18 @@ fn blank(action: u32, target: &Process, result: i64, flags: u32) -> Act {
     }
 }
 
-/// Counts an act, of which `code` tells a few apart; returns whether to tell it at once.
+/// Counts an act; returns whether to tell it at once. What fails cannot hide what succeeds, nor one
+/// of several calls another one.
 #[inline(always)]
-fn is_first(act: &Act, code: u32) -> bool {
-    let key = act::key(act.action, code & act::CODES_MASK, &Process::NONE);
-    act::is_first(Signal::Privilege, &key)
+fn is_told(act: &Act, call: u32) -> bool {
+    let failed = u32::from(act.result < 0);
+    let key = act::key(act.action, call << 1 | failed, &Process::NONE);
+    act::is_told(Signal::Privilege, &key, TOLD_MAX)
 }
 
 #[inline(always)]
-fn tell_first(act: &Act, code: u32) {
-    if is_first(act, code) {
+fn tell_first(act: &Act) {
+    if is_told(act, 0) {
         tell(&Privilege { act: *act, name: [0; PRIVILEGE_NAME_LEN] });
     }
 }
@@ -161,11 +166,4 @@ fn tell_first(act: &Act, code: u32) {
 #[inline(always)]
 fn tell(record: &Privilege) {
     ring::submit::<Privilege, _, _>(&SECURITY, Signal::Privilege, record);
-}
-
-/// Folds flags into a small number.
-#[inline(always)]
-const fn flags_code(flags: u64) -> u32 {
-    let flags = flags as u32;
-    flags ^ (flags >> 25) ^ (flags >> 14)
 }

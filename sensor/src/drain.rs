@@ -7,7 +7,7 @@ use std::{
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use sensor_abi::{
-    act::ActKey,
+    act::{ActKey, TOLD},
     activity::{ActivityCounts, ActivityKey},
     fault::Fault,
     flow::{FlowKey, FlowStats},
@@ -221,10 +221,12 @@ impl Drain {
         self.uses_made.get(&0, 0).unwrap_or(self.uses_read)
     }
 
-    /// Returns the acts counted since the last call, in the same way.
+    /// Returns the acts counted since the last call, in the same way, without those told at once.
     pub fn acts(&mut self) -> Vec<(ActKey, u64)> {
         let mut counts = Vec::new();
-        self.acts.empty(&mut |key, values| counts.push((key, values.iter().sum())));
+        self.acts.empty(&mut |key, values| {
+            counts.push((key, values.iter().map(|value| value % TOLD).sum()));
+        });
         counts
     }
 

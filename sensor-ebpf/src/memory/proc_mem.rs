@@ -5,7 +5,7 @@ use sensor_abi::{
     seen::Signal,
 };
 
-use super::{blank, tell};
+use super::{TOLD_OF_TARGET, blank, tell};
 use crate::{
     act,
     call::{Call, on_call, on_function},
@@ -86,7 +86,7 @@ fn report(action: u32, inode: u64, result: i64, flags: u32) {
     if target.is_own() {
         return;
     }
-    if act::is_first(Signal::Memory, &act::key(action, 0, &target)) {
+    if act::is_told(Signal::Memory, &act::key(action, 0, &target), TOLD_OF_TARGET) {
         let mut record = blank(action, &target, result, flags);
         record.length = result as u64;
         tell(&record);

@@ -10,7 +10,7 @@ use sensor_abi::{
     seen::Signal,
 };
 
-use super::{blank, is_first};
+use super::{blank, is_told};
 use crate::{
     call::{Call, on_call, on_function},
     kernel::{current_task, field},
@@ -91,8 +91,9 @@ fn changed(before: Identity, after: Identity, result: i64, flags: u32) {
     if before.known != 0 {
         act.header.uid = before.uid;
     }
-    let code = after.euid ^ after.uid.rotate_left(3) ^ fold(after.effective) ^ before.euid;
-    if is_first(&act, code ^ (code >> 16) ^ (code >> 6)) {
+    // A process that becomes another user again and again cannot hide how it becomes root.
+    let gains = after.euid == 0 && before.euid != 0 || after.effective & !before.effective != 0;
+    if is_told(&act, u32::from(gains)) {
         tell(act, before, after);
     }
 }
@@ -129,9 +130,4 @@ fn identity(cred: u64) -> Identity {
         egid,
         known: 1,
     }
-}
-
-#[inline(always)]
-const fn fold(capabilities: u64) -> u32 {
-    capabilities as u32 ^ (capabilities >> 32) as u32
 }

@@ -11,7 +11,7 @@ use sensor_abi::{
     seen::Signal,
 };
 
-use super::{blank, is_first};
+use super::{blank, is_told};
 use crate::{
     call::{Call, on_call},
     fault,
@@ -93,11 +93,9 @@ fn try_mount(call: &Call, shape: &Shape) {
     let mut act = blank(shape.action, &Process::NONE, call.result, call.flags | flag::RACY);
     act.kind = shape.kind;
     act.argument = argument(call, shape.flags);
-    let name = argument(call, shape.name);
-    let source = argument(call, shape.source);
-    // Where the strings lie tells calls apart well enough within a tick.
-    let code = shape.kind ^ call.error() ^ (name as u32 >> 3) ^ (source as u32 >> 4);
-    if is_first(&act, code) {
+    if is_told(&act, shape.kind) {
+        let name = argument(call, shape.name);
+        let source = argument(call, shape.source);
         write(&act, [(name, true), (source, true), (argument(call, shape.type_name), true)]);
     }
 }
@@ -113,7 +111,7 @@ fn argument(call: &Call, index: Option<usize>) -> u64 {
 /// Tells an act with one string of the kernel's as its source.
 #[inline(always)]
 pub fn tell_source(act: &Act, source: u64) {
-    if is_first(act, 0) {
+    if is_told(act, 0) {
         write(act, [(0, false), (source, false), (0, false)]);
     }
 }

@@ -19,8 +19,6 @@ use crate::process::Key;
 const MEMORY_FILE: &[u8] = b"memfd:";
 /// `MAX_ERRNO`.
 const ERRNO_MAX: i64 = 4095;
-/// Room that the kernel leaves for other things beside the error in a memory file's code.
-const NAME_BITS: u32 = 4;
 
 /// Both borders number acts alike, each from its own start.
 const PRIVILEGE_BASE: u32 = abi_act::privilege::CREDENTIALS - privilege_action::CREDENTIALS as u32;
@@ -136,7 +134,9 @@ pub fn counted(key: &ActKey, count: u64, time_ns: u64) -> Option<Counted> {
         action => {
             let action = privilege_action_of(action)?;
             let flags = privilege_flag::RESULT_UNKNOWN;
-            let privilege = Privilege { time_ns, action, flags, count, ..Privilege::default() };
+            let kind = key.code >> 1;
+            let privilege =
+                Privilege { time_ns, action, kind, flags, count, ..Privilege::default() };
             (Signal::Privilege, Record::Privilege(privilege))
         }
     };
@@ -157,7 +157,6 @@ fn counted_memory(key: &ActKey, count: u64, time_ns: u64) -> Option<Memory<Text>
             memory.flags = flags(key.code, MEMORY_FLAGS);
         }
         abi_act::memory::STREAM_SOCKET => memory.argument = key.code.into(),
-        abi_act::memory::MEMORY_FILE => memory.error = key.code >> NAME_BITS,
         abi_act::memory::PROC_MEM_OPEN | abi_act::memory::PROC_MEM_WRITE => {}
         _ => memory.error = key.code,
     }

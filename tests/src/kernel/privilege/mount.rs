@@ -1,6 +1,11 @@
 //! Mounts in a mount namespace of their own, roots, and a cgroup's release agent.
 
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
@@ -12,14 +17,16 @@ use sensor_abi::{
 
 use super::{
     super::{
-        acts::{Lacking, each_way, is_silent},
+        acts::{Lacking, counts, each_way, is_silent},
         child,
         watch::{Event, Watch},
     },
     actor, is,
 };
-use crate::skip::trial;
+use crate::{figure, skip::trial};
 
+/// Room for the place where something is mounted.
+const PLACE_LEN: usize = 128;
 /// Where cgroups of version 1 are listed on the running kernel, if it has them.
 const FILE_SYSTEMS: &str = "/proc/filesystems";
 
@@ -28,6 +35,7 @@ pub fn trials() -> Vec<Trial> {
         trial("privilege::mounts_tell_source_place_and_type", || each_way("mount", mounts)),
         trial("privilege::mounts_by_the_new_calls_are_told", || each_way("mount", new_mounts)),
         trial("privilege::a_change_of_root_is_told", || each_way("mount", root)),
+        trial("privilege::failing_mounts_hide_none_that_succeeds", || each_way("mount", hidden)),
         trial("privilege::a_release_agent_is_told", || each_way("release_agent", release_agent)),
     ]
 }
@@ -185,6 +193,48 @@ fn root(watch: &mut Watch) -> Result<()> {
     ensure!(text(&told[0].name) == place.as_bytes(), "{}", told[0].name.escape_ascii());
     ensure!(told[1].act.kind == call_kind::CLASSIC && told[1].act.result < 0, "{:?}", told[1].act);
     ensure!(text(&told[1].source) == b"/old", "{}", told[1].source.escape_ascii());
+    Ok(())
+}
+
+/// Fails to mount many times, and then succeeds out of the same memory.
+fn hidden(watch: &mut Watch) -> Result<()> {
+    const FAILING: u32 = 500;
+    let folder = tempfile::tempdir()?;
+    let (place, nowhere) = (c_path(folder.path())?, c"/no/such/place");
+    ensure!(place.as_bytes().len() < PLACE_LEN, "{}", folder.path().display());
+    watch.drain.acts();
+    let mounter = actor(|| {
+        if !isolate() {
+            return 1;
+        }
+        let mut buffer = [0_u8; PLACE_LEN];
+        let mut mount = |at: &CStr| {
+            buffer[..at.count_bytes() + 1].copy_from_slice(at.to_bytes_with_nul());
+            let kind = c"tmpfs".as_ptr();
+            // SAFETY: strings that end with NUL and outlive the call; data may be missing.
+            unsafe { libc::mount(kind, buffer.as_ptr().cast(), kind, 0, std::ptr::null()) }
+        };
+        let failed = (0..FAILING).filter(|_| mount(nowhere) != 0).count();
+        i32::from(failed != FAILING as usize || mount(&place) != 0) * 2
+    })?;
+    let mut told = 0;
+    watch.until("the mount that succeeds", |events| {
+        let of = |event: &&Event| match event {
+            Event::Mount(mount) => is(&mount.act, mounter, action::MOUNT),
+            _ => false,
+        };
+        told = events.iter().filter(of).count() as u64;
+        events.iter().filter(of).any(|event| match event {
+            Event::Mount(mount) => mount.act.result == 0 && text(&mount.name) == place.as_bytes(),
+            _ => false,
+        })
+    })?;
+    let counted = counts(watch, mounter)[&action::MOUNT];
+    println!(
+        "figure E-11: {FAILING} mounts fail, then one succeeds: {told} told, {counted} counted"
+    );
+    // The first one makes the namespace private.
+    ensure!(told + counted == u64::from(FAILING) + 2, "{told} + {counted}");
     Ok(())
 }
 
