@@ -7,6 +7,7 @@ use anyhow::Result;
 
 mod flows;
 mod logins;
+mod sigma;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -15,6 +16,8 @@ pub enum Name {
     Flows,
     /// What logs say of log-ins.
     Logins,
+    /// Which rules match which events, beside an independent engine.
+    Sigma,
 }
 
 /// Options of all of them.
@@ -36,5 +39,6 @@ pub fn run(options: &Options) -> Result<bool> {
     match options.name {
         Name::Flows => flows::run(options.material.as_deref(), options.json),
         Name::Logins => logins::run(options.material.as_deref(), options.json),
+        Name::Sigma => sigma::run(options.material.as_deref(), options.json),
     }
 }
