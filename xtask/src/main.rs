@@ -83,6 +83,9 @@ enum Command {
         /// Print one row per line as JSON.
         #[arg(long)]
         json: bool,
+        /// For `sigma`: a folder of rules instead; may be given several times.
+        #[arg(long, value_name = "DIR")]
+        rules: Vec<std::path::PathBuf>,
     },
     /// Compare what the product says of real material with what others say of it.
     Eval(eval::Options),
@@ -132,7 +135,7 @@ fn run(command: Command) -> Result<bool> {
             setup::ensure(&[Need::Build, Need::Vm])?;
             vm::run(&kernel, &options)
         }
-        Command::Bench { name, json } => bench::run(name, json),
+        Command::Bench { name, json, rules } => bench::run(name, json, rules),
         Command::Verify { write } => verify::run(write),
         Command::Eval(options) => eval::run(&options),
         Command::Chart { rendered } => {

@@ -140,7 +140,8 @@ pub fn object(event: &Value, log: &LogSource) -> Object {
     Object { log: log_source(log), root: node(event) }
 }
 
-fn compile(text: &str) -> Result<Vec<Arc<brain::detect::sigma::Rule>>, String> {
+/// Compiles what rules a file has; what is wrong is said with its line.
+pub fn compile(text: &str) -> Result<Vec<Arc<brain::detect::sigma::Rule>>, String> {
     let policy = |id, author| {
         let (file, revision) = (String::new(), String::new());
         Arc::new(PolicyRef { id, file, revision, author })
@@ -160,7 +161,8 @@ fn compile(text: &str) -> Result<Vec<Arc<brain::detect::sigma::Rule>>, String> {
     Ok(rules.collect())
 }
 
-fn node(value: &Value) -> Node {
+/// Returns an event as a tree of ours.
+pub fn node(value: &Value) -> Node {
     match value {
         Value::Null => Node::Null,
         Value::Bool(word) => Node::Bool(*word),
