@@ -35,7 +35,7 @@ use crate::{
         BUDGETS, DNS_EVEN, DNS_ODD, GENERATION, PAYLOAD, PAYLOAD_SCRATCH, PAYLOAD_TC, PAYLOAD_XDP,
         PayloadScratch, budget,
     },
-    ring::NO_WAKEUP,
+    ring::WAKE_WHEN_READ,
     tuning::tuned,
 };
 
@@ -265,7 +265,7 @@ fn submit(scratch: *const PayloadScratch, captured: usize) -> Result<(), Loss> {
     let length = PayloadScratch::COPIED + bounded::<{ PayloadScratch::MASK }>(captured);
     // SAFETY: the mask keeps the length inside the scratch buffer.
     let record = unsafe { slice::from_raw_parts(scratch.cast::<u8>(), length) };
-    PAYLOAD.output_untyped::<[u8]>(record, NO_WAKEUP).map_err(|_full| Loss::RingFull)
+    PAYLOAD.output_untyped::<[u8]>(record, WAKE_WHEN_READ).map_err(|_full| Loss::RingFull)
 }
 
 /// The copied message in the scratch buffer. Offsets are masked, since the verifier cannot follow

@@ -17,8 +17,10 @@ use crate::health::HookText;
 use crate::holder::Holder;
 use crate::host::Host;
 use crate::ledger::memory::Memory;
+use crate::memory;
 use crate::observation::Observation;
 use crate::outbox::Outbox;
+use crate::polls::Polls;
 use crate::privileged::protocol;
 use crate::privileged::remote::Remote;
 use crate::sandbox::{Held, calls};
@@ -27,14 +29,14 @@ use crate::spool::{Spool, SpoolStats};
 use crate::tuning::Tuning;
 use crate::uplink::Uplink;
 
-/// Time between two looks at the rings: the most that a security record waits in the sensor.
-pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a last flush may take; the spool keeps what does not go out.
 pub const FLUSH_TIME: Duration = Duration::from_secs(3);
 /// Time between two signs of life to the service manager, which restarts a sensor that gives none.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two coverage records.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two returns of free memory: a storm's goes soon, and the cost is not noticed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Where the ledger's totals are kept, in the state directory.
 const LEDGER_FILE: &str = "ledger";
@@ -152,12 +154,13 @@ struct Pipeline<'a> {
 
 impl Pipeline<'_> {
     async fn run(&mut self, tick: Duration, stop: &mut StopSignal) -> End {
-        let mut polls = interval(POLL_INTERVAL);
+        let mut polls = Polls::new(self.collector.rings());
         let mut ticks = interval(tick);
         // The first coverage tells the brain which hooks there are, so it does not wait.
         let mut coverages = interval_at(Instant::now() + tick, COVERAGE_INTERVAL);
         let mut alive = interval(ALIVE_INTERVAL);
-        for timer in [&mut polls, &mut ticks, &mut coverages, &mut alive] {
+        let mut trims = interval(TRIM_INTERVAL);
+        for timer in [&mut ticks, &mut coverages, &mut alive, &mut trims] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let end = loop {
@@ -166,8 +169,12 @@ impl Pipeline<'_> {
                 end = stop.received() => break end,
                 _ = coverages.tick() => self.cover(),
                 _ = ticks.tick() => self.tick(),
-                _ = polls.tick() => self.poll(),
+                () = polls.due() => {
+                    self.poll();
+                    polls.polled(self.collector.is_at_rest());
+                }
                 _ = alive.tick() => self.live(),
+                _ = trims.tick() => memory::give_back(),
             }
         };
         // What the kernel has counted until now still goes out.

@@ -1,6 +1,7 @@
 //! Reads the kernel's rings and maps on time, and hands on what was observed.
 
 use std::cell::RefCell;
+use std::os::fd::BorrowedFd;
 
 use crate::canary::Canary;
 use crate::clock::{self, ClockPair};
@@ -32,6 +33,10 @@ const SETTLE_TICKS: u32 = 3;
 const PAYLOADS_FULL: &str = "payloads_full";
 /// Repetitions of a message that never was read.
 const UNMATCHED: &str = "unmatched";
+/// Parts of the table of uses that are full: beyond one it is read before its time, and up to the
+/// other, which a storm of connections fills within a moment, there is time to rest.
+const USES_PRESS: f64 = 0.5;
+const USES_REST: f64 = 0.05;
 /// Events for which room is kept between polls.
 const HELD_KEPT: usize = 256;
 
@@ -48,6 +53,8 @@ pub struct Collector {
     counted_ns: u64,
     /// Events that were read and not yet handed on.
     held: Vec<Event>,
+    /// Whether the last poll found nothing, and left nothing to do.
+    at_rest: bool,
     canary: Canary,
     throttled: Throttled,
     /// Ticks until the books of an earlier worker can be closed.
@@ -89,6 +96,7 @@ impl Collector {
             watched: settings.files.clone(),
             counted_ns: now.boot_ns,
             held: Vec::new(),
+            at_rest: false,
             throttled: Throttled::default(),
             host: None,
             canary: Canary::default(),
@@ -161,20 +169,32 @@ impl Collector {
         self.tracker.hash_stats()
     }
 
+    /// What wakes the sensor.
+    pub fn rings(&self) -> [BorrowedFd<'_>; 4] {
+        self.drain.rings()
+    }
+
+    /// Returns whether the last poll found nothing, and left nothing for the next.
+    pub fn is_at_rest(&self) -> bool {
+        self.at_rest
+    }
+
     /// Empties the rings and hands on what happened, in order of time. The ledger is borrowed only
     /// for each count, since what is handed on may be given up by a full spool, and that counts
     /// too. Cheap when the rings are empty: it looks at two numbers in shared memory.
     pub fn poll(&mut self, ledger: &RefCell<Ledger>, on: &mut dyn FnMut(Observation)) {
         let clock = ClockPair::now();
-        self.read(ledger, clock);
+        let read = self.read(ledger, clock);
         self.hand_on(ledger, clock.boot_ns.saturating_sub(SETTLE_NS), on);
         self.tell_scans(false, ledger, clock, on);
         if let Some(host) = &mut self.host {
             host.poll(clock, &self.tracker, ledger, on);
         }
-        if self.drain.uses_press() {
+        let uses = self.drain.uses_fill();
+        if uses > USES_PRESS {
             self.used(ledger, on);
         }
+        self.at_rest = read == 0 && self.held.is_empty() && uses < USES_REST;
         self.switch_counting(clock.boot_ns);
     }
 
@@ -318,7 +338,8 @@ impl Collector {
         }
     }
 
-    fn read(&mut self, ledger: &RefCell<Ledger>, clock: ClockPair) {
+    /// Reads the rings; returns how many records there were.
+    fn read(&mut self, ledger: &RefCell<Ledger>, clock: ClockPair) -> u64 {
         let Self { drain, held, tracker, watched, .. } = self;
         let mut unknown = 0;
         let drained = drain.records(&mut |record| match convert::event(&record, clock) {
@@ -335,6 +356,7 @@ impl Collector {
             None => unknown += 1,
         });
         ledger.borrow_mut().undecodable(drained.undecodable + unknown);
+        drained.records + drained.undecodable
     }
 
     /// Hands on what happened until a moment. A fork and the execution that follows it come through

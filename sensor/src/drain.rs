@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex},
 };
 
@@ -211,9 +212,15 @@ impl Drain {
         uses
     }
 
-    /// Whether the table of uses fills so fast that it should be read before its time.
-    pub fn uses_press(&self) -> bool {
-        self.uses_made().saturating_sub(self.uses_read) > USES_MAX as u64 / 2
+    /// Returns how full the table of uses is, from 0 to 1: beyond a half it should be read before
+    /// its time.
+    pub fn uses_fill(&self) -> f64 {
+        self.uses_made().saturating_sub(self.uses_read) as f64 / USES_MAX as f64
+    }
+
+    /// The rings, whose descriptors become readable when a record comes after all others were read.
+    pub fn rings(&self) -> [BorrowedFd<'_>; 4] {
+        self.rings.descriptors()
     }
 
     /// A table that cannot be read does not press.

@@ -29,6 +29,7 @@ pub mod collect;
 pub mod duty;
 pub mod file;
 pub mod holder;
+pub mod polls;
 pub mod throttled;
 
 pub mod cgroup;

@@ -537,7 +537,7 @@ impl Probes {
             self.interfaces.renew(&mut self.programs, interface);
             self.report_interfaces();
         }
-        for map in self.fixed.restore(&self.programs) {
+        for map in self.fixed.restore() {
             tracing::error!(map, "a map was changed by somebody else; it is put back");
         }
         self.pins.iter_mut().for_each(Pins::keep_links);

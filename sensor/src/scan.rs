@@ -58,7 +58,7 @@ pub mod reason {
     pub const GONE: &str = "gone";
     /// It may not be read.
     pub const UNREADABLE: &str = "unreadable";
-    /// No scanner runs.
+    /// The scanner of this host does not run.
     pub const NO_SCANNER: &str = "no_scanner";
     /// The scanner ended over it.
     pub const SCANNER_ENDED: &str = "scanner_ended";
@@ -272,7 +272,7 @@ impl Scans {
         }
     }
 
-    /// Tells in coverage what became of the files; nothing while there are no rules.
+    /// Tells in coverage what became of the files; nothing while there are no rules, or no scanner.
     pub fn text(&self) -> Option<HookText> {
         let state = self.shared.state();
         if !self.shared.is_on() && self.stats == Stats::default() {

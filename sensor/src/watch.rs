@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::app::{self, POLL_INTERVAL, StopSignal};
+use crate::app::{self, StopSignal};
 use crate::clock::{ClockPair, start_offset};
 use crate::collect::Collector;
 use crate::config::Config;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::observation::{Observation, Record};
+use crate::polls::Polls;
 
 pub mod json;
 pub mod line;
@@ -43,9 +44,8 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
     let hooks = hooks.len();
     eprintln!("{attached} of {hooks} hooks attached; Ctrl-C ends");
     let ledger = RefCell::new(Ledger::default());
-    let mut polls = interval(POLL_INTERVAL);
+    let mut polls = Polls::new(collector.rings());
     let mut ticks = interval(Duration::from_millis(config.tick_ms));
-    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut text = String::new();
@@ -65,8 +65,9 @@ async fn watch(config: &Config, as_json: bool) -> Result<()> {
                 collector.tick(&ledger, &mut show);
                 false
             }
-            _ = polls.tick() => {
+            () = polls.due() => {
                 collector.poll(&ledger, &mut show);
+                polls.polled(collector.is_at_rest());
                 false
             }
         };

@@ -1,6 +1,5 @@
 //! What is mounted where, and which root a process sees.
 
-use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use sensor_abi::{
     act::{call_kind, flag, privilege as action},
     loss::Loss,
@@ -17,6 +16,7 @@ use crate::{
     fault,
     kernel::text,
     maps::SECURITY,
+    ring::WAKE_WHEN_READ,
     scope,
     task::Process,
 };
@@ -136,7 +136,7 @@ fn write(act: &Act, [name, source, type_name]: [(u64, bool); 3]) {
             (*record).act.flags |= flag::TRUNCATED;
         }
     }
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    entry.submit(WAKE_WHEN_READ);
 }
 
 /// Reads a string; what is behind its end is whatever the ring held before, and must be zeroed.

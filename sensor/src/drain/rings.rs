@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -41,6 +42,10 @@ impl Rings {
             decoder: Decoder::new(),
             log,
         })
+    }
+
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
+        self.rings.each_ref().map(AsFd::as_fd)
     }
 
     /// Security records first: they are few, and they matter one by one.

@@ -18,7 +18,7 @@ use crate::privileged::protocol::{self, Answer, Refusal, Request};
 use crate::privileged::{self, NetTable, ProcFile, ProcLink};
 use crate::probe::{Probes, Settings};
 use crate::scan::link;
-use crate::{canary, clock, health, host, systemd};
+use crate::{canary, clock, health, host, memory, systemd};
 
 impl Loader {
     /// Receives one request and answers it.
@@ -132,6 +132,7 @@ impl Loader {
             probes.keep_log();
             self.load = probes.load_number().map_err(in_words)?;
             self.probes = Some(probes);
+            memory::give_back();
             self.exclude_own();
         }
         let probes = self.probes.as_ref().ok_or_else(not_loaded)?;

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::fd::RawFd,
+    os::{fd::RawFd, unix::ffi::OsStrExt as _},
 };
 
 /// Most descriptors that are looked at; the sensor has far fewer.
@@ -63,26 +63,44 @@ impl Links {
 /// Returns the descriptor of each link that this process holds, by the link's id.
 pub(super) fn links() -> BTreeMap<u32, RawFd> {
     let id = |text: &str| field(text, "link_id");
-    each(|descriptor, text| Some((id(text)?, descriptor)))
+    each(may_be_link, |descriptor, text| Some((id(text)?, descriptor)))
 }
 
 /// Returns the descriptor of each program that this process holds, by the program's id.
 pub(super) fn programs() -> BTreeMap<u32, RawFd> {
-    each(|descriptor, text| match field(text, "link_id") {
-        None => Some((field(text, "prog_id")?, descriptor)),
-        Some(_) => None,
-    })
+    each(
+        |_| true,
+        |descriptor, text| match field(text, "link_id") {
+            None => Some((field(text, "prog_id")?, descriptor)),
+            Some(_) => None,
+        },
+    )
 }
 
 fn shown() -> BTreeMap<u32, Shown> {
-    each(|_, text| parse(text).map(|link| (link.id, link)))
+    each(may_be_link, |_, text| parse(text).map(|link| (link.id, link)))
 }
 
-/// Builds a table of what the kernel says of each descriptor.
-fn each<T>(take: impl Fn(RawFd, &str) -> Option<(u32, T)>) -> BTreeMap<u32, T> {
+/// What the names of descriptors of programs and of maps end with: most are those, and what the
+/// kernel says of them is worth no look where links are wanted.
+const NO_LINKS: [&[u8]; 2] = [b"bpf-prog", b"bpf-map"];
+
+fn may_be_link(descriptor: RawFd) -> bool {
+    let name = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();
+    !NO_LINKS.iter().any(|kind| name.as_os_str().as_bytes().ends_with(kind))
+}
+
+/// Builds a table of what the kernel says of each descriptor that is wanted.
+fn each<T>(
+    is_wanted: impl Fn(RawFd) -> bool,
+    take: impl Fn(RawFd, &str) -> Option<(u32, T)>,
+) -> BTreeMap<u32, T> {
     let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return BTreeMap::new() };
     let one = |entry: fs::DirEntry| {
         let descriptor = entry.file_name().to_str()?.parse().ok()?;
+        if !is_wanted(descriptor) {
+            return None;
+        }
         take(descriptor, &fs::read_to_string(entry.path()).ok()?)
     };
     entries.flatten().take(DESCRIPTORS_MAX).filter_map(one).collect()

@@ -29,6 +29,9 @@ const LOOKUP: libc::c_int = 1;
 const UPDATE: libc::c_int = 2;
 const DELETE: libc::c_int = 3;
 const NEXT_KEY: libc::c_int = 4;
+const LOOKUP_BATCH: libc::c_int = 24;
+/// Entries read at once. A bucket with more makes the kernel refuse, and each is read by itself.
+const BATCH: usize = 256;
 
 /// The part of `bpf_attr` that these commands use.
 #[repr(C)]
@@ -42,12 +45,26 @@ struct ElementAttributes {
     flags: u64,
 }
 
+/// The part of `bpf_attr` that reads entries in batches.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttributes {
+    from: u64,
+    reached: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
 type Content = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What the maps should hold.
 #[derive(Debug, Default)]
 pub(super) struct Fixed {
-    known: BTreeMap<&'static str, Content>,
+    known: BTreeMap<&'static str, (Raw, Content)>,
     /// Changes by others since load, and the map of the latest.
     pub(super) changes: u64,
     pub(super) latest: &'static str,
@@ -57,17 +74,17 @@ impl Fixed {
     /// Takes what these maps hold now as what they should hold, after this process wrote them.
     pub(super) fn remember(&mut self, programs: &Ebpf, names: &[&'static str]) {
         for name in names {
-            if let Some(content) = open(programs, name).and_then(|map| map.content().ok()) {
-                self.known.insert(name, content);
+            let Some(map) = open(programs, name) else { continue };
+            if let Ok(content) = map.content() {
+                self.known.insert(name, (map, content));
             }
         }
     }
 
     /// Puts back what somebody else has changed since; returns the maps' names.
-    pub(super) fn restore(&mut self, programs: &Ebpf) -> Vec<&'static str> {
+    pub(super) fn restore(&mut self) -> Vec<&'static str> {
         let mut changed = Vec::new();
-        for (name, known) in &self.known {
-            let Some(map) = open(programs, name) else { continue };
+        for (name, (map, known)) in &self.known {
             // What cannot be read now is looked at again next time.
             let content = match map.holds_programs {
                 true => map.at(known.keys()),
@@ -88,7 +105,8 @@ impl Fixed {
     }
 }
 
-/// A map of raw bytes.
+/// A map of raw bytes, open for as long as the programs are.
+#[derive(Debug)]
 struct Raw {
     descriptor: RawFd,
     key_size: usize,
@@ -118,6 +136,42 @@ fn open(programs: &Ebpf, name: &str) -> Option<Raw> {
 
 impl Raw {
     fn content(&self) -> io::Result<Content> {
+        // Some kinds of maps have no batches, on some kernels.
+        self.batches().or_else(|_| self.walk())
+    }
+
+    fn batches(&self) -> io::Result<Content> {
+        let mut content = Content::new();
+        let mut keys = vec![0; BATCH * self.key_size];
+        let mut values = vec![0; BATCH * self.value_size];
+        // The kernel keeps its place here: a bucket's number, or a key.
+        let mut place = vec![0; self.key_size.max(size_of::<u32>())];
+        for batch in 0..=self.entries_max / BATCH {
+            let from = place.clone();
+            let mut attributes = BatchAttributes {
+                from: if batch > 0 { from.as_ptr().expose_provenance() as u64 } else { 0 },
+                reached: place.as_mut_ptr().expose_provenance() as u64,
+                keys: keys.as_mut_ptr().expose_provenance() as u64,
+                values: values.as_mut_ptr().expose_provenance() as u64,
+                count: BATCH as u32,
+                map: self.descriptor.cast_unsigned(),
+                ..BatchAttributes::default()
+            };
+            let read = bpf(LOOKUP_BATCH, &mut attributes);
+            let is_last = !found(read)?;
+            let keys = keys.chunks_exact(self.key_size);
+            let entries = keys.zip(values.chunks_exact(self.value_size));
+            let entries = entries.take(attributes.count as usize);
+            content.extend(entries.map(|(key, value)| (key.to_vec(), value.to_vec())));
+            if is_last {
+                return Ok(content);
+            }
+        }
+        Err(io::Error::other("there are more batches than entries"))
+    }
+
+    /// Reads one entry after the other.
+    fn walk(&self) -> io::Result<Content> {
         let mut content = Content::new();
         let mut key: Option<Vec<u8>> = None;
         // A map that others write meanwhile could lead round in circles.
@@ -171,12 +225,17 @@ impl Raw {
             other: other.as_mut_ptr().expose_provenance() as u64,
             ..ElementAttributes::default()
         };
-        let size = size_of::<ElementAttributes>();
-        // SAFETY: the attributes are what the commands take; key and value have the map's sizes and
-        // live through the call.
-        let answer = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attributes, size) };
-        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        bpf(command, &mut attributes)
     }
+}
+
+/// Asks the kernel about a map.
+fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
+    let attributes = std::ptr::from_mut(attributes);
+    // SAFETY: the callers' attributes are what their commands take; keys and values have the map's
+    // sizes, as many as they say, and live through the call.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Returns whether there is such an entry.

@@ -18,7 +18,7 @@ use crate::hash::worker::{NICE, is_still};
 use crate::pace::Pace;
 
 /// Time between two looks whether there are other rules.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes scanned per second over time, and at once: some 5 % of a core with thousands of rules.
 const BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
 const BURST_BYTES: u64 = 64 * 1024 * 1024;
@@ -100,7 +100,11 @@ impl Client {
 
     fn start(&self) -> Result<(Link, State), String> {
         let socket = self.path.display();
-        let mut link = Link::open(&self.path).map_err(|error| {
+        let opened = Link::open(&self.path);
+        if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            self.shared.scanner_found();
+        }
+        let mut link = opened.map_err(|error| {
             format!("no scanner listens on {socket}: {error}; start sakuramori-scanner.socket")
         })?;
         let bundle = self.shared.bundle();

@@ -38,7 +38,10 @@ pub struct State {
 pub struct Shared {
     state_dir: PathBuf,
     /// Whether there are rules.
-    on: AtomicBool,
+    has_rules: AtomicBool,
+    /// Whether a scanner has been found on this host. Until then nothing is asked, so that nothing
+    /// counts as lost where nobody installed one.
+    has_scanner: AtomicBool,
     /// What was scanned with them.
     pub known: Known,
     /// The revision that the scanning thread has yet to take; an empty one ends the scanning.
@@ -50,11 +53,17 @@ impl Shared {
     pub(super) fn new(state_dir: &Path) -> Self {
         let (state_dir, known) = (state_dir.to_owned(), Known::default());
         let state = watch::Sender::default();
-        Self { state_dir, on: AtomicBool::new(false), known, wanted: Mutex::new(None), state }
+        let (has_rules, has_scanner) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { state_dir, has_rules, has_scanner, known, wanted: Mutex::new(None), state }
     }
 
     pub(super) fn is_on(&self) -> bool {
-        self.on.load(Relaxed)
+        self.has_rules.load(Relaxed) && self.has_scanner.load(Relaxed)
+    }
+
+    /// Says that there is a scanner, whether it works or not.
+    pub(super) fn scanner_found(&self) {
+        self.has_scanner.store(true, Relaxed);
     }
 
     pub(super) fn state(&self) -> State {
@@ -86,7 +95,7 @@ impl Shared {
     }
 
     fn want(&self, revision: &str) {
-        self.on.store(!revision.is_empty(), Relaxed);
+        self.has_rules.store(!revision.is_empty(), Relaxed);
         let state = State { revision: revision.to_owned(), ..State::default() };
         self.state.send_replace(state);
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,6 +220,7 @@ mod tests {
 
     fn rules(folder: &Path) -> (Arc<Shared>, Rules) {
         let shared = Arc::new(Shared::new(folder));
+        shared.scanner_found();
         (Arc::clone(&shared), Rules::new(shared))
     }
 

@@ -230,8 +230,9 @@ fn hidden(watch: &mut Watch) -> Result<()> {
         })
     })?;
     let counted = counts(watch, mounter)[&action::MOUNT];
-    println!(
-        "figure E-11: {FAILING} mounts fail, then one succeeds: {told} told, {counted} counted"
+    figure::tell(
+        "E-11",
+        format_args!("{FAILING} mounts fail, then one succeeds: {told} told, {counted} counted"),
     );
     // The first one makes the namespace private.
     ensure!(told + counted == u64::from(FAILING) + 2, "{told} + {counted}");
