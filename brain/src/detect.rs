@@ -36,6 +36,7 @@ mod paths;
 pub mod persistence_command;
 pub mod port_scan;
 pub mod preload;
+pub mod prepared;
 pub mod ransomware;
 pub mod recon_burst;
 mod report;
@@ -83,9 +84,7 @@ pub trait Detector: Any + Send {
 
     /// Takes over what `before`, the same detection with other settings, remembers, as far as it is
     /// of use. By default nothing is.
-    fn inherit(&mut self, before: Box<dyn Detector>) {
-        drop(before);
-    }
+    fn inherit(&mut self, _before: &mut dyn Detector) {}
 }
 
 /// What a detector did so far.
@@ -225,33 +224,6 @@ impl Detectors {
             Slot { detector: (wanted.make)(), made_from: wanted.made_from, stats }
         });
         Self { slots: slots.collect(), correlated_ns: policy.correlated_ns, ..Self::default() }
-    }
-
-    /// Takes in changed policies. A detector that was made from just the same stays, with all that
-    /// it remembers; only the others begin anew.
-    pub fn reload(&mut self, policy: &PolicySet) {
-        let mut before: Vec<Option<Slot>> = self.slots.drain(..).map(Some).collect();
-        for wanted in list(policy) {
-            let same = before
-                .iter_mut()
-                .find(|slot| slot.as_ref().is_some_and(|slot| slot.stats.name == wanted.name));
-            let slot = match same.and_then(Option::take) {
-                Some(slot) if slot.made_from == wanted.made_from => slot,
-                Some(slot) => {
-                    let mut detector = (wanted.make)();
-                    detector.inherit(slot.detector);
-                    Slot { detector, made_from: wanted.made_from, stats: slot.stats }
-                }
-                None => {
-                    let stats = DetectorStats { name: wanted.name, ..DetectorStats::default() };
-                    Slot { detector: (wanted.make)(), made_from: wanted.made_from, stats }
-                }
-            };
-            self.slots.push(slot);
-        }
-        // A file that is as it was can be of another commit, which findings name from now on.
-        self.policies = policy.refs.clone();
-        self.correlated_ns = policy.correlated_ns;
     }
 
     /// Shows a batch, which [`Batch::check`] has accepted, to every detector. Returns what they

@@ -16,6 +16,7 @@ use wire::batch::Batch;
 use crate::board::Board;
 use crate::clock::{self, SECOND_NS};
 use crate::detect::Detectors;
+use crate::detect::prepared::{Prepared, Replaced};
 use crate::finding::{Change, Decision, FindingId, FindingSet, Signal, State};
 use crate::fleet::Fleet;
 use crate::identity::SensorId;
@@ -67,9 +68,20 @@ pub enum Input {
         now_ns: u64,
     },
     /// New policies replace the old ones. What they leave as it was keeps its state.
-    Policy(Box<PolicySet>),
+    Policy(Box<NewPolicy>),
     /// Somebody asks how far the engine is.
     Query(oneshot::Sender<Progress>),
+}
+
+/// Policies that are ready to be worked from.
+#[derive(Debug)]
+pub struct NewPolicy {
+    /// What looks at events from now on.
+    pub detectors: Prepared,
+    /// What is not told, or with another severity.
+    pub exceptions: Arc<Exceptions>,
+    /// Takes what is no longer needed.
+    pub replaced: oneshot::Sender<Replaced>,
 }
 
 /// A decision of an analyst, as the journal keeps it.
@@ -220,8 +232,9 @@ impl Engine {
             }
             Input::Tick { now_ns } => self.advance(now_ns, Self::merge),
             Input::Policy(policy) => {
-                self.detectors.reload(&policy);
-                self.exceptions = Arc::clone(&policy.exceptions);
+                let NewPolicy { detectors, exceptions, replaced } = *policy;
+                let _ = replaced.send(self.detectors.replace(detectors));
+                self.exceptions = exceptions;
             }
             Input::Query(reply) => {
                 let progress = Progress { index: self.at.index, findings: self.findings.len() };

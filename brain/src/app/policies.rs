@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::config::Config;
-use crate::engine::Input;
+use crate::detect::prepared::{Made, Prepared};
+use crate::engine::{Input, NewPolicy};
 use crate::metrics::{self, Metrics};
 use crate::policy::{Folders, Loader, PolicySet, SensorPolicies};
 
@@ -25,6 +26,9 @@ pub(super) struct Policies {
     /// The brain itself is never an indicator, whatever a feed says.
     own: Vec<IpAddr>,
     wanted: watch::Sender<Arc<SensorPolicies>>,
+    /// What the engine's detectors were made from, as far as it is known: empty until the first
+    /// reload.
+    at_work: tokio::sync::Mutex<Made>,
     metrics: Arc<Metrics>,
     /// Exceptions whose end was told.
     told: Mutex<BTreeSet<String>>,
@@ -40,6 +44,7 @@ impl Policies {
             loader: Mutex::new(Loader::new(folders)),
             own: own.into_iter().filter(|ip| !ip.is_unspecified()).collect(),
             wanted: watch::Sender::default(),
+            at_work: tokio::sync::Mutex::default(),
             metrics,
             told: Mutex::default(),
             exceptions: Mutex::default(),
@@ -93,14 +98,26 @@ impl Policies {
         told.retain(|line| ended.iter().any(|one| line.starts_with(&one.file)));
     }
 
-    /// Reads the policies and gives them to the engine.
+    /// Reads the policies and gives them to the engine; returns when it works from them.
     pub(super) async fn reload(self: &Arc<Self>, engine: &mpsc::Sender<Input>) -> Result<()> {
-        let this = Arc::clone(self);
-        // Compiling thousands of rules does not belong on the threads that serve the network.
-        let set = tokio::task::spawn_blocking(move || this.load());
-        let set = set.await.context("loading the policies panicked")??;
-        let input = Input::Policy(Box::new(set));
-        engine.send(input).await.map_err(|_| anyhow!("the engine has ended"))
+        // One after the other: a set leaves out what it has in common with the one before it.
+        let mut at_work = self.at_work.lock().await;
+        let (this, made) = (Arc::clone(self), at_work.clone());
+        // Compiling thousands of rules does not belong on the threads that serve the network, nor
+        // on the engine's.
+        let ready = tokio::task::spawn_blocking(move || {
+            let set = this.load()?;
+            anyhow::Ok((Prepared::new(&set, &made), Arc::clone(&set.exceptions)))
+        });
+        let (detectors, exceptions) = ready.await.context("loading the policies panicked")??;
+        let (made, (replaced, taken)) = (detectors.made(), oneshot::channel());
+        let policy = Box::new(NewPolicy { detectors, exceptions, replaced });
+        let ended = || anyhow!("the engine has ended");
+        engine.send(Input::Policy(policy)).await.map_err(|_| ended())?;
+        *at_work = made;
+        let replaced = taken.await.map_err(|_| ended())?;
+        tokio::task::spawn_blocking(move || drop(replaced));
+        Ok(())
     }
 
     /// Loads the policies again each time that they have changed, until `stop` turns true.

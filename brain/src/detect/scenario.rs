@@ -10,6 +10,7 @@ use wire::record::{
 use wire::text::{StrId, StringTableBuilder};
 
 use super::Detectors;
+use super::prepared::Prepared;
 use crate::finding::{Finding, FindingSet, Severity};
 use crate::policy::{PolicyFile, PolicySet, sample};
 use crate::record::{Host, HostId};
@@ -127,6 +128,12 @@ fn the_order_of_hosts_and_a_second_run_change_nothing() {
     assert_eq!(text(&[DB, APP, WEB]), once);
 }
 
+/// Lets the detectors work from other policies.
+fn reload(detectors: &mut Detectors, policy: &PolicySet) {
+    let prepared = Prepared::new(policy, &detectors.made());
+    drop(detectors.replace(prepared));
+}
+
 /// What each detector found of the attack while `change` turns one set of files into another, and
 /// back, before every batch and every record.
 fn with_reloads(change: &dyn Fn(&mut Vec<PolicyFile>)) -> FindingSet {
@@ -140,7 +147,7 @@ fn with_reloads(change: &dyn Fn(&mut Vec<PolicyFile>)) -> FindingSet {
         let (name, batches) = sample::batches_of(text).unwrap();
         for batch in batches.iter().flat_map(split) {
             reloads += 1;
-            detectors.reload(&sets[reloads % 2]);
+            reload(&mut detectors, &sets[reloads % 2]);
             for signal in detectors.batch(&batch, &host(&name)) {
                 findings.merge(signal);
             }

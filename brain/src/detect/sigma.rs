@@ -144,10 +144,10 @@ impl Detector for Sigma {
         self.broken
     }
 
-    fn inherit(&mut self, before: Box<dyn Detector>) {
-        let before: Box<dyn Any> = before;
-        if let Ok(before) = before.downcast::<Self>() {
-            self.correlations.inherit(before.correlations);
+    fn inherit(&mut self, before: &mut dyn Detector) {
+        let before: &mut dyn Any = before;
+        if let Some(before) = before.downcast_mut::<Self>() {
+            self.correlations.inherit(&mut before.correlations);
         }
     }
 }

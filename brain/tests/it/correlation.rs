@@ -63,7 +63,7 @@ fn detectors() -> Detectors {
     Detectors::new(&set)
 }
 
-fn host(name: &str) -> Arc<Host> {
+pub(crate) fn host(name: &str) -> Arc<Host> {
     let (id, name, role) = (HostId(name.into()), name.to_owned(), String::new());
     Arc::new(Host { id, name, role })
 }

@@ -6,6 +6,7 @@ mod brain;
 mod correlation;
 mod policies;
 mod refusal;
+mod reload;
 mod restart;
 mod sensor;
 mod settings;

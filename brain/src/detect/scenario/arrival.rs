@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use wire::batch::Batch;
 
-use super::{APP, DB, WEB, host};
+use super::{APP, DB, WEB, host, reload};
 use crate::detect::Detectors;
 use crate::finding::{EvidenceKind, Finding, FindingSet};
 use crate::policy::{PolicyFile, PolicySet, sample};
@@ -241,7 +241,7 @@ fn a_reload_of_other_rules_keeps_the_windows_of_correlations() {
     });
     let after = PolicySet::from_files(files, None);
     let mut found = Vec::new();
-    for reload in [false, true] {
+    for reloads in [false, true] {
         let mut detectors = Detectors::new(&before);
         let (name, batches) = sample::batches_of(&sprayed(("h", 1))).unwrap();
         let host = host(&name);
@@ -252,8 +252,8 @@ fn a_reload_of_other_rules_keeps_the_windows_of_correlations() {
             only(&batches[0], &|_, time| time >= middle),
         ] {
             kinds.extend(detectors.batch(&half, &host).into_iter().map(|s| s.kind.name.clone()));
-            if reload {
-                detectors.reload(&after);
+            if reloads {
+                reload(&mut detectors, &after);
             }
         }
         found.push(kinds);

@@ -146,7 +146,7 @@ impl Correlations {
     }
 
     /// Takes over the windows of correlations that say the same as before.
-    pub(in super::super) fn inherit(&mut self, mut before: Self) {
+    pub(in super::super) fn inherit(&mut self, before: &mut Self) {
         let mut moved = BTreeMap::new();
         for (index, running) in self.running.iter_mut().enumerate() {
             let is_same = |old: &Running| {
@@ -160,8 +160,9 @@ impl Correlations {
                 moved.insert(at, index);
             }
         }
-        self.waiting = before.waiting.renumbered(&moved);
-        (self.held, self.now_ns, self.evicted) = (before.held, before.now_ns, before.evicted);
+        self.waiting = std::mem::take(&mut before.waiting).renumbered(&moved);
+        self.held = std::mem::take(&mut before.held);
+        (self.now_ns, self.evicted) = (before.now_ns, before.evicted);
     }
 
     /// Returns whether a correlation speaks for a rule.
