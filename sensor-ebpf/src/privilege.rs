@@ -151,7 +151,8 @@ fn blank(action: u32, target: &Process, result: i64, flags: u32) -> Act {
 /// of several calls another one.
 #[inline(always)]
 fn is_told(act: &Act, call: u32) -> bool {
-    let failed = u32::from(act.result < 0);
+    // The sign, without a branch, of which the verifier would follow both sides.
+    let failed = (act.result as u64 >> 63) as u32;
     let key = act::key(act.action, call << 1 | failed, &Process::NONE);
     act::is_told(Signal::Privilege, &key, TOLD_MAX)
 }
