@@ -16,6 +16,7 @@ use crate::policy::{PolicyFile, PolicySet, sample};
 use crate::record::{Host, HostId};
 
 mod arrival;
+mod correlated;
 
 /// Returns a host that is called by its id.
 pub(crate) fn host(name: &str) -> Arc<Host> {

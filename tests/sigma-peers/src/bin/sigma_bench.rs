@@ -28,6 +28,9 @@ struct Arguments {
     /// How many varied copies of the rules, several times.
     #[arg(long, default_values_t = [1, 10, 100])]
     copies: Vec<usize>,
+    /// Only this engine, several times; without any, all.
+    #[arg(long)]
+    engine: Vec<Engine>,
     /// Only load the rules into this engine and say what they cost.
     #[arg(long)]
     weigh: Option<Engine>,
@@ -37,7 +40,10 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if arguments.engine.is_empty() {
+        arguments.engine = Engine::ALL.to_vec();
+    }
     let mut files = Vec::new();
     for folder in &arguments.folders {
         files.extend(rules::read(folder)?);
@@ -67,9 +73,9 @@ fn speeds(
     corpus: &[Sample],
 ) -> Result<()> {
     let texts = bench::texts(files, copies, 0);
-    let mut rows = bench::measure(&Engine::ALL, &texts, corpus)?;
-    for (row, engine) in rows.iter_mut().zip(Engine::ALL) {
-        row.weight = weight(arguments, engine, ["--copies", &copies.to_string()])?;
+    let mut rows = bench::measure(&arguments.engine, &texts, corpus)?;
+    for (row, engine) in rows.iter_mut().zip(&arguments.engine) {
+        row.weight = weight(arguments, *engine, ["--copies", &copies.to_string()])?;
     }
     for row in &rows {
         match arguments.json {
@@ -88,8 +94,8 @@ fn to_json(copies: usize, row: &Row) -> serde_json::Value {
 
 /// How long so many rules take to load.
 fn loads(arguments: &Arguments) -> Result<()> {
-    for engine in Engine::ALL.into_iter().filter(|engine| *engine != Engine::Objects) {
-        let weight = weight(arguments, engine, ["--rules", &LOADED.to_string()])?;
+    for engine in arguments.engine.iter().filter(|engine| **engine != Engine::Objects) {
+        let weight = weight(arguments, *engine, ["--rules", &LOADED.to_string()])?;
         let Weight { rules, load_ms, bytes } = weight;
         match arguments.json {
             true => println!("{}", json!({"engine": engine.name(), "loaded": weight})),
