@@ -6,8 +6,9 @@ use sensor_abi::{loss::Loss, record::Header, seen::Signal};
 use crate::fault;
 
 /// How records are submitted: the kernel wakes whoever waits when all earlier records of the ring
-/// have been read. The sensor then lets some come together before it reads them, since a wake-up per
-/// record would put it onto the core that is busy executing (measured: 1 ms per exec against 70 µs).
+/// have been read. The sensor then lets some come together before it reads them: a wake-up per
+/// record would put it onto the core that is busy executing (measured: 1 ms per exec against
+/// 70 µs).
 pub const WAKE_WHEN_READ: u64 = 0;
 
 /// Copies a record into a ring, or counts it as lost. The caller has counted it as seen.

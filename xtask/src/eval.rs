@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+mod atomic;
 mod flows;
 mod logins;
 mod sigma;
@@ -12,6 +13,8 @@ mod sigma;
 /// What is compared.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Name {
+    /// Atomic Red Team's tests, run in a throw-away guest: which of them are found.
+    Atomic,
     /// What captures hold: packets, bytes, conversations, DNS messages, TLS greetings.
     Flows,
     /// What logs say of log-ins.
@@ -29,6 +32,9 @@ pub struct Options {
     /// Folder of the material; without one, a folder beside the repository, if it is there.
     #[arg(long, value_name = "DIR")]
     material: Option<PathBuf>,
+    /// Folder of public Sigma rules that the brain is given besides its own (for `atomic`).
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
     /// Print one row per line as JSON.
     #[arg(long)]
     json: bool,
@@ -36,9 +42,11 @@ pub struct Options {
 
 /// Compares; `false` when something is not as it must be.
 pub fn run(options: &Options) -> Result<bool> {
+    let material = options.material.as_deref();
     match options.name {
-        Name::Flows => flows::run(options.material.as_deref(), options.json),
-        Name::Logins => logins::run(options.material.as_deref(), options.json),
-        Name::Sigma => sigma::run(options.material.as_deref(), options.json),
+        Name::Atomic => atomic::run(material, options.rules.as_deref(), options.json),
+        Name::Flows => flows::run(material, options.json),
+        Name::Logins => logins::run(material, options.json),
+        Name::Sigma => sigma::run(material, options.json),
     }
 }

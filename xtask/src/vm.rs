@@ -4,10 +4,10 @@
 //! what an older verifier refuses shows only there. A guest has no disk and no network card: its
 //! whole system is the trials' program, what that needs, and a shell that starts it.
 
-mod archive;
-mod guest;
-mod kernel;
-mod machine;
+pub(crate) mod archive;
+pub(crate) mod guest;
+pub(crate) mod kernel;
+pub(crate) mod machine;
 mod module;
 mod verdict;
 

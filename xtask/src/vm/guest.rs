@@ -32,7 +32,7 @@ const SPARE: &str = "dummy";
 /// Folders that the first process mounts something on.
 const MOUNT_POINTS: [&str; 5] = ["proc", "sys", "dev", "tmp", "run"];
 /// Guests have their programs and libraries below `/usr` only, as Debian has them.
-const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+pub(crate) const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 /// The guest's first process.
 const INIT: &str = include_str!("init.sh");
 
@@ -65,7 +65,7 @@ pub fn build(kernel: &Kernel, name: &str, trials: &Path, options: &[String]) -> 
     Ok(file)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("failed to read {}", path.display()))
 }
 
@@ -77,7 +77,7 @@ fn find(name: &str) -> Result<PathBuf> {
 }
 
 /// Where a file of the host is in a guest.
-fn merged(path: &Path) -> String {
+pub(crate) fn merged(path: &Path) -> String {
     let name = path.to_string_lossy();
     let name = name.trim_start_matches('/');
     match name.split('/').next() {
@@ -87,7 +87,7 @@ fn merged(path: &Path) -> String {
 }
 
 /// Adds the shared libraries that a program is linked with, and the loader.
-fn add_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
+pub(crate) fn add_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
     let list = shell::output(Command::new("ldd").arg(program))
         .with_context(|| format!("ldd cannot read {}", program.display()))?;
     // `name => /path (address)`, or `/path (address)` for the loader.
@@ -103,7 +103,7 @@ fn add_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
 }
 
 /// Adds busybox under all its names but those that real programs have.
-fn add_shell(archive: &mut Archive) -> Result<()> {
+pub(crate) fn add_shell(archive: &mut Archive) -> Result<()> {
     let path = find("busybox")?;
     let names = shell::output(Command::new(&path).arg("--list")).context("busybox does not run")?;
     archive.file("usr/bin/busybox", &read(&path)?);
@@ -119,7 +119,7 @@ fn add_shell(archive: &mut Archive) -> Result<()> {
 }
 
 /// Adds modules, numbered in the order of loading, and the spare one.
-fn add_modules(archive: &mut Archive, folder: &Path) -> Result<()> {
+pub(crate) fn add_modules(archive: &mut Archive, folder: &Path) -> Result<()> {
     let modules = Modules::read(folder)?;
     let mut loaded: Vec<Module> = Vec::new();
     for name in NEEDED {

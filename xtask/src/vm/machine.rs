@@ -15,9 +15,18 @@ use super::verdict::Verdict;
 const POWER_OFF: Duration = Duration::from_secs(10);
 /// Lines that may wait to be shown; the guest waits when there are more.
 const LINES_MAX: usize = 1024;
+/// Memory of a guest that holds little more than the trials' program.
+const MEMORY: &str = "2G";
 
 /// An emulator that is ended with its owner.
-struct Machine(Child);
+pub(crate) struct Machine(Child);
+
+impl Machine {
+    /// Returns what the guest prints, line by line; once.
+    pub(crate) fn lines(&mut self) -> Result<Receiver<String>> {
+        Ok(lines(self.0.stdout.take().context("the emulator has no output")?))
+    }
+}
 
 impl Drop for Machine {
     fn drop(&mut self) {
@@ -30,8 +39,8 @@ impl Drop for Machine {
 /// Boots a kernel and reads its output until it has ended or the time is over. Lines are shown
 /// behind the guest's name, since another one may print as well.
 pub fn boot(image: &Path, initrd: &Path, name: &str, limit: Duration) -> Result<Verdict> {
-    let mut machine = start(image, initrd)?;
-    let lines = lines(machine.0.stdout.take().context("the emulator has no output")?);
+    let mut machine = start(image, initrd, MEMORY)?;
+    let lines = machine.lines()?;
     let mut end = Instant::now() + limit;
     let mut verdict = Verdict::default();
     loop {
@@ -57,9 +66,9 @@ pub fn boot(image: &Path, initrd: &Path, name: &str, limit: Duration) -> Result<
 }
 
 /// Starts the emulator without hardware help, which is rarely there where tests run.
-fn start(image: &Path, initrd: &Path) -> Result<Machine> {
+pub(crate) fn start(image: &Path, initrd: &Path, memory: &str) -> Result<Machine> {
     let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2G"]);
+    command.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", memory]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.args(["-serial", "stdio", "-append", "console=ttyS0 quiet panic=-1"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initrd);

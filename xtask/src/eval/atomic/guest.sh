@@ -1,0 +1,77 @@
+#!/usr/bin/busybox sh
+# The guest's first process: starts brain and sensor, runs the tests one after the other, prints what was found.
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root LANG=C
+bb=/usr/bin/busybox
+$bb mount -t devtmpfs devtmpfs /dev
+exec </dev/console >/dev/console 2>&1
+$bb mount -t proc proc /proc
+$bb mount -t sysfs sysfs /sys
+$bb mount -t tmpfs -o mode=1777 tmpfs /tmp
+$bb mount -t tmpfs tmpfs /run
+$bb mount -t tracefs tracefs /sys/kernel/tracing
+$bb mount -t debugfs debugfs /sys/kernel/debug
+$bb mount -t securityfs securityfs /sys/kernel/security
+$bb mount -t bpf bpf /sys/fs/bpf
+$bb mount -t cgroup2 cgroup2 /sys/fs/cgroup
+$bb mkdir -p /dev/pts /dev/shm
+$bb mount -t devpts devpts /dev/pts
+$bb stty -onlcr
+$bb ip link set lo up
+for module in /modules/load/*.ko; do
+    $bb insmod "$module" || echo "could not load $module"
+done
+$bb chown -R 1000:1000 /home/user
+$bb chmod 0644 /etc/passwd /etc/group
+$bb chmod 0640 /etc/shadow /etc/gshadow
+$bb chmod 0440 /etc/sudoers
+$bb chmod u+s /usr/bin/sudo /usr/bin/su /usr/bin/passwd /usr/bin/chsh 2>/dev/null
+
+export SAKURAMORI_DATA=/var/lib/sakuramori/brain
+rules=
+[ -d /rules ] && rules="--rules /rules"
+sakuramori-brain serve --no-setup-link $rules >/var/log/brain 2>&1 &
+n=0
+until token=$(sakuramori-brain token create --role web 2>/dev/null); do
+    n=$((n + 1))
+    [ $n -gt 120 ] && { echo "the brain does not start"; $bb cat /var/log/brain; $bb poweroff -f; }
+    $bb sleep 1
+done
+printf '[brain]\nstate_dir = "/var/lib/sakuramori/sensor"\nhostname = "guest"\n' >/etc/sensor.toml
+SAKURAMORI_JOIN=$token sakuramori-sensor --config /etc/sensor.toml run >/var/log/sensor 2>&1 &
+n=0
+until sakuramori-brain hosts --json 2>/dev/null | $bb grep -q '"canary"'; do
+    n=$((n + 1))
+    [ $n -gt 500 ] && { echo "the sensor does not report"; $bb tail /var/log/sensor; break; }
+    $bb sleep 1
+done
+echo "sensor and brain run after $($bb cut -d' ' -f1 /proc/uptime) s"
+
+# Those that the test starts are ended with it.
+for job in /job/*; do
+    id=${job#/job/*_}
+    user=$($bb cat "$job/user")
+    shell=$($bb cat "$job/shell")
+    echo "ATOMIC-BEGIN $id $($bb date +%s)"
+    [ -e "$job/before.sh" ] && $bb timeout -s KILL 10 sh "$job/before.sh" >/dev/null 2>&1 </dev/null
+    cd /tmp
+    if [ "$user" = root ]; then
+        $bb timeout -s KILL "$LIMIT" "$shell" "$job/cmd.sh" >/dev/null 2>&1 </dev/null
+    else
+        HOME=/home/user $bb timeout -s KILL "$LIMIT" setpriv --reuid 1000 --regid 1000 --clear-groups \
+            "$shell" "$job/cmd.sh" >/dev/null 2>&1 </dev/null
+    fi
+    code=$?
+    $bb sleep 1
+    echo "ATOMIC-END $id $($bb date +%s) $code"
+    [ -e "$job/after.sh" ] && $bb timeout -s KILL 10 sh "$job/after.sh" >/dev/null 2>&1 </dev/null
+    $bb sleep 1
+done
+
+# What waits for time to pass comes in.
+$bb sleep 15
+$bb tail -3 /var/log/sensor
+$bb tail -3 /var/log/brain
+sakuramori-brain findings --json | $bb sed 's/^/ATOMIC-FINDING /'
+echo ATOMIC-DONE
+$bb poweroff -f
