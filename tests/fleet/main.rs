@@ -10,6 +10,7 @@ mod pod;
 mod refusal;
 mod replay;
 mod restart;
+mod runtime;
 mod scan;
 mod story;
 
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         trial("limits::the_clock_is_set", limits::clock::clock_is_set),
         trial("limits::soak", limits::soak),
         trial("pod::runs_as_its_manifest_says", pod::runs_as_its_manifest_says),
+        trial("runtime::rows_are_found_and_twins_are_not", || {
+            with_root(runtime::rows_are_found_and_twins_are_not)
+        }),
         trial("scan::rules_find_what_runs", || guard::with_programs(scan::rules_find_what_runs)),
         trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
         trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),

@@ -6,7 +6,8 @@
 //! is cleaned up), [`web`] (a small HTTP client), [`fleet`] (hosts as namespaces and cgroups, a
 //! brain, sensors, a webhook sink), [`hostile`] (a peer to be refused), [`demo`] (benign traffic,
 //! the attack, what must be found), [`bench`] (what watching costs), [`kernel`] (the trials that
-//! need a kernel of their own or root), [`release`] (which kernel it is).
+//! need a kernel of their own or root), [`release`] (which kernel it is), [`runtime`] (each row of
+//! the catalogue acted out).
 
 pub mod bench;
 pub mod binaries;
@@ -17,5 +18,6 @@ pub mod hostile;
 pub mod interrupt;
 pub mod kernel;
 pub mod release;
+pub mod runtime;
 pub mod skip;
 pub mod web;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::setup::{self, Need};
+use crate::{build, shell};
+
 mod atomic;
 mod flows;
 mod logins;
@@ -19,6 +22,8 @@ pub enum Name {
     Flows,
     /// What logs say of log-ins.
     Logins,
+    /// Each row of the catalogue acted out on this kernel, and benign twins.
+    Runtime,
     /// Which rules match which events, beside an independent engine.
     Sigma,
 }
@@ -47,6 +52,15 @@ pub fn run(options: &Options) -> Result<bool> {
         Name::Atomic => atomic::run(material, options.rules.as_deref(), options.json),
         Name::Flows => flows::run(material, options.json),
         Name::Logins => logins::run(material, options.json),
+        Name::Runtime => runtime(options.json),
         Name::Sigma => sigma::run(material, options.json),
     }
+}
+
+/// Acts each row out as root, in namespaces and cgroups of its own.
+fn runtime(json: bool) -> Result<bool> {
+    setup::ensure(&[Need::Build, Need::Demo])?;
+    let programs = build::run(false)?;
+    let mut runtime = shell::as_root(programs.join("runtime"));
+    shell::succeeds(runtime.args(json.then_some("--json")))
 }

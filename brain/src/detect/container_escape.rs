@@ -173,8 +173,8 @@ impl ContainerEscape {
         let path = named(&self.runtime_files)?;
         let process = event.process.as_deref();
         let contained = process.is_some_and(context::is_contained);
-        // A container's own copy of a runtime is its own matter.
-        if contained && context::is_scratch_path(path) {
+        // A copy of a runtime where everybody writes starts nobody's containers.
+        if context::is_scratch_path(path) {
             return None;
         }
         if !contained && process.is_some_and(context::is_maintenance) {

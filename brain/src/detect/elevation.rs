@@ -67,7 +67,10 @@ impl Elevation {
 
     fn on_exec(&self, event: &Event, process: &Process) -> Option<Signal> {
         let raised = process.uid != 0 && process.euid == 0;
-        let inherited = process.parent.as_ref().is_some_and(|parent| parent.euid == 0);
+        // A parent that is root for another user already is what raised it. One that is simply root
+        // may be a service whose worker gave root up after it was started.
+        let inherited =
+            process.parent.as_ref().is_some_and(|parent| parent.euid == 0 && parent.uid != 0);
         if !raised || inherited || self.is_expected(process) {
             return None;
         }

@@ -152,7 +152,9 @@ impl Ransomware {
         let by_hand = shell::is_shell(process)
             || shell::is_interpreter(process)
             || !context::is_packaged(process.exe_path());
-        let copied = sum.creates.min(sum.unlinks) >= self.settings.files * COPY_FACTOR;
+        // What is created to be renamed over another file is an edit of that one.
+        let copies = sum.creates.saturating_sub(sum.renames);
+        let copied = copies.min(sum.unlinks) >= self.settings.files * COPY_FACTOR;
         (by_hand && copied).then_some((SEVERITY_COPY, "copied and removed many files"))
     }
 }

@@ -179,12 +179,16 @@ fn launch(
 ) -> Result<Started> {
     let log = settings.folder.join("brain.log");
     let mut command = settings.place.command(program)?;
+    // Whoever wants other policies than the built-in ones puts them there.
+    let policies = settings.folder.join("policies");
     command
         .arg("serve")
         .arg("--config")
         .arg(settings.folder.join("brain.toml"))
         .arg("--data")
         .arg(data(&settings.folder))
+        .args(policies.is_dir().then_some("--policies"))
+        .args(policies.is_dir().then_some(&policies))
         .args(["--listen", &quic.to_string(), "--http", &http.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
