@@ -42,8 +42,10 @@ const SWEEP: u64 = 500;
 const FLOOD_SECONDS: u64 = 3;
 /// What matters while a flood goes on.
 const ACTS: u64 = 100;
-/// So many at least; an emulated machine does fewer while the flood lasts.
+/// So many at least: the flood lasts until they are done, also on a slow machine.
 const ACTS_MIN: u64 = 10;
+/// Times the usual length that a flood may last.
+const FLOOD_MAX: u32 = 20;
 /// How often the sensor reads.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -111,9 +113,11 @@ fn flood_then_act() -> Result<Completion> {
     let (opened, forked) = (Shared::new()?, Shared::new()?);
     let joins = bad.path().join("cgroup.procs");
     let path = CString::new(file.as_os_str().as_bytes())?;
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let opener = child::start(|| open_until(&joins, &path, until, &opened))?;
-    let forker = child::start(|| fork_until(&joins, until, &forked))?;
+    let acted = Shared::new()?;
+    let flood =
+        Flood { start: Instant::now(), length: Duration::from_secs(seconds), acted: &acted };
+    let opener = child::start(|| open_until(&joins, &path, &flood, &opened))?;
+    let forker = child::start(|| fork_until(&joins, &flood, &forked))?;
     let (mut acting, mut events, mut acts) = (0, Vec::new(), [0; 2]);
     let mut running = vec![opener, forker];
     while !running.is_empty() {
@@ -124,6 +128,7 @@ fn flood_then_act() -> Result<Completion> {
                 *done += u64::from(status.success());
             }
             acting += 1;
+            acted.count();
         }
         events.extend(watch.until("records", |_| true)?);
         thread::sleep(if acting < ACTS { Duration::from_millis(5) } else { POLL });
@@ -184,11 +189,27 @@ fn has_ended(pid: Pid) -> bool {
     unsafe { libc::waitpid(pid.as_raw(), &raw mut status, libc::WNOHANG) != 0 }
 }
 
-fn open_until(joins: &Path, path: &CString, until: Instant, done: &Shared) -> i32 {
+/// How long a flood goes on.
+struct Flood<'a> {
+    start: Instant,
+    length: Duration,
+    /// What matters and was done meanwhile.
+    acted: &'a Shared,
+}
+
+impl Flood<'_> {
+    fn goes_on(&self) -> bool {
+        let lasted = self.start.elapsed();
+        let is_late = lasted >= self.length * FLOOD_MAX;
+        !is_late && (lasted < self.length || self.acted.read() < ACTS_MIN)
+    }
+}
+
+fn open_until(joins: &Path, path: &CString, flood: &Flood<'_>, done: &Shared) -> i32 {
     if std::fs::write(joins, "0").is_err() {
         return 1;
     }
-    while Instant::now() < until {
+    while flood.goes_on() {
         // SAFETY: a string that ends with NUL; the new descriptor is closed.
         unsafe {
             let opened = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CREAT, 0o600);
@@ -202,9 +223,9 @@ fn open_until(joins: &Path, path: &CString, until: Instant, done: &Shared) -> i3
     0
 }
 
-fn fork_until(joins: &Path, until: Instant, done: &Shared) -> i32 {
+fn fork_until(joins: &Path, flood: &Flood<'_>, done: &Shared) -> i32 {
     const AT_ONCE: u64 = 200;
-    while Instant::now() < until {
+    while flood.goes_on() {
         if fork_many(joins, AT_ONCE, 0, done) != 0 {
             return 1;
         }
