@@ -1,5 +1,8 @@
 //! Every type of correlation, from its text to its finding, and what is refused.
 
+use super::host;
+use crate::detect::Detectors;
+use crate::finding::FindingSet;
 use crate::policy::{PolicyFile, PolicySet, sample};
 
 /// Rules that correlations build on. They are in a file of their own, so that samples are about the
@@ -164,19 +167,19 @@ correlation: {type: event_count, rules: [failed], group-by: [Computer, RemoteHos
   condition: {gte: 3}}
 ";
 
-fn samples(case: &Case) -> String {
-    let mut text = String::new();
-    for (kind, scenarios) in [("fires", case.fires), ("quiet", case.quiet)] {
-        text += &format!("{kind}:\n");
-        for events in scenarios {
-            text += &format!("  - name: \"{}\"\n    processes:\n", events.replace('"', "'"));
-            for name in ["a", "b", "c", "d"] {
-                text += &format!("      {name}: {{exe: /opt/{name}, user: user-{name}}}\n");
-            }
-            text += &format!("    events: [{events}, {LATER}]\n");
-        }
+/// Returns a scenario as a file of samples has it.
+fn scenario(events: &str) -> String {
+    let mut text = format!("  - name: \"{}\"\n    processes:\n", events.replace('"', "'"));
+    for name in ["a", "b", "c", "d"] {
+        text += &format!("      {name}: {{exe: /opt/{name}, user: user-{name}}}\n");
     }
-    text
+    text + &format!("    events: [{events}, {LATER}]\n")
+}
+
+fn samples(case: &Case) -> String {
+    let all =
+        |scenarios: &[&str]| scenarios.iter().map(|events| scenario(events)).collect::<String>();
+    format!("fires:\n{}quiet:\n{}", all(case.fires), all(case.quiet))
 }
 
 fn set(files: &[(&str, &str)]) -> PolicySet {
@@ -251,6 +254,36 @@ fn what_cannot_be_honoured_is_refused_by_file_and_line() {
             (error.file.as_str(), error.line.is_some_and(|line| line >= 4)),
             ("sigma/c.yml", true)
         );
+    }
+}
+
+/// Somebody makes noise until all that is kept as evidence is his own; and the finding is about
+/// those whom it is about, not about whoever comes along when it is judged.
+#[test]
+fn a_flood_hides_nothing_that_is_judged_at_the_end_of_its_window() {
+    let says = "type: event_count, rules: [run], group-by: [Computer, Image], timespan: 1m, \
+                condition: {eq: 3}";
+    let correlation = format!("title: c\ncorrelation: {{{says}}}\n");
+    let set = set(&[("sigma/rules.yml", RULES), ("sigma/c.yml", &correlation)]);
+    for (noise, evidence) in [(10, 3), (10_000, 0)] {
+        let noise = format!("{{exec: b, n: 1-{noise}}}");
+        let later = "{exec: c, after_ms: 200000}".to_owned();
+        let mut detectors = Detectors::new(&set);
+        let mut findings = FindingSet::default();
+        for events in ["{exec: a, n: 1-3}".to_owned(), noise.clone(), noise, later] {
+            let text = scenario(&events).replacen("  - name", "    name", 1);
+            let text = text.replace(&format!(", {LATER}"), "");
+            for batch in sample::batches_of(&text).unwrap().1 {
+                let found = detectors.batch(&batch, &host("h"));
+                found.into_iter().for_each(|signal| drop(findings.merge(signal)));
+            }
+        }
+        let found: Vec<_> = findings.iter().collect();
+        let [found] = found[..] else { panic!("{found:#?}") };
+        let process = found.process.as_ref().map(|process| process.executable());
+        assert_eq!((found.title.as_str(), process.as_deref()), ("c: /opt/a on h", Some("/opt/a")));
+        let shown = found.evidence.iter().filter(|piece| piece.slot.is_none()).count();
+        assert_eq!((shown, found.count), (evidence, 3));
     }
 }
 

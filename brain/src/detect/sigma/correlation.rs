@@ -42,8 +42,10 @@ use spec::Spec;
 
 use super::document::Source;
 use super::rule;
+use super::view::View;
 use crate::finding::{Kind, PolicyRef, Severity};
 use crate::policy::Problem;
+use crate::record::Event;
 
 pub(super) use report::signal;
 pub(super) use running::{Correlations, linked};
@@ -130,6 +132,9 @@ impl Compared {
 
 /// The values that a group has in common, in the order of `group-by`; safe to show.
 type Label = Arc<[String]>;
+
+/// An event, and the log that tells it.
+type Seen = (Arc<Event>, View);
 
 /// An event of a group, or several of one value that are close together.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use super::fleet::{Part, WAIT_NS, Waiting};
 use super::link::{Links, Use, is_host, link};
 use super::measure::{Measure, PARTS};
 use super::scope::{Heard, Scope};
-use super::{Correlation, Entry, Label, Number, Told};
+use super::{Correlation, Entry, Label, Number, Seen, Told};
 use crate::detect::sigma::fields::Fields;
 use crate::detect::sigma::rule::Rule;
 use crate::detect::sigma::set::RuleIndex;
@@ -21,8 +21,11 @@ use crate::window::keyed::Keyed;
 /// longest lose theirs.
 const GROUPS_MAX: usize = 262_144;
 
-/// Events that are kept as evidence; some 16 MB. Findings whose events are gone still count them,
-/// but a window that is judged when it is over needs one of its own to speak of.
+/// The same for a correlation whose windows are judged when they are over: each group keeps an
+/// event, so that a flood of others cannot take all that a finding could speak of; some 100 MB.
+const JUDGED_MAX: usize = 65_536;
+
+/// Events that are kept as evidence; some 16 MB. Findings whose events are gone still count them.
 const HELD_MAX: usize = 16_384;
 
 /// Bytes of one shown value of a group.
@@ -80,21 +83,21 @@ struct Running {
 /// The latest events that groups rest on, by number.
 #[derive(Debug, Default)]
 struct Held {
-    events: VecDeque<(Arc<Event>, View)>,
+    events: VecDeque<Seen>,
     first: u64,
 }
 
 impl Held {
-    fn push(&mut self, event: &Arc<Event>, view: View) -> u64 {
+    fn push(&mut self, seen: Seen) -> u64 {
         if self.events.len() == HELD_MAX {
             self.events.pop_front();
             self.first += 1;
         }
-        self.events.push_back((Arc::clone(event), view));
+        self.events.push_back(seen);
         self.first + self.events.len() as u64 - 1
     }
 
-    fn get(&self, number: u64) -> Option<&(Arc<Event>, View)> {
+    fn get(&self, number: u64) -> Option<&Seen> {
         self.events.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 }
@@ -256,7 +259,8 @@ impl Correlations {
     /// Counts an event.
     fn take(&mut self, part: Part, raised: &mut Vec<Raised>) {
         let index = part.used.correlation;
-        let evidence = self.held.push(&part.event, part.view);
+        let seen: Seen = (Arc::clone(&part.event), part.view);
+        let evidence = self.held.push(seen.clone());
         let running = &mut self.running[index];
         let host = if running.per_host { part.event.host.id.clone() } else { fleet() };
         self.evicted += running.make_room(&host);
@@ -266,13 +270,15 @@ impl Correlations {
         let (before, lost_before, mut heard) = (scope.len(), lost(scope), Vec::new());
         let entry = Entry::new(part.time_ns, part.value, evidence);
         let measure = &mut running.measure;
-        scope.add((part.key, &part.label), entry, compared, measure, &mut heard);
+        let group = (part.key, &part.label, Some(&seen));
+        scope.add(group, entry, compared, measure, &mut heard);
         self.evicted += lost(scope) - lost_before;
         running.groups = running.groups + scope.len() - before;
-        if running.groups > GROUPS_MAX {
+        let most = if compared.at_once() { GROUPS_MAX } else { JUDGED_MAX };
+        if running.groups > most {
             self.evicted += running.shrink();
         }
-        self.raise(index, heard, Some((&part.event, part.view)), raised);
+        self.raise(index, heard, Some(&seen), raised);
     }
 
     /// Tells what holds, to whoever asked and to correlations that build on it.
@@ -280,18 +286,20 @@ impl Correlations {
         &mut self,
         index: usize,
         heard: Vec<Heard>,
-        completed: Option<(&Arc<Event>, View)>,
+        completed: Option<&Seen>,
         raised: &mut Vec<Raised>,
     ) {
-        for Heard { key, label, told } in heard {
-            let evidence: Vec<(Arc<Event>, View)> =
+        let at_once = self.running[index].correlation.spec.compared.at_once();
+        for Heard { key, label, told, first } in heard {
+            let evidence: Vec<Seen> =
                 told.evidence.iter().filter_map(|&number| self.held.get(number)).cloned().collect();
-            let completed = completed.map(|(event, view)| (Arc::clone(event), view));
-            // What was judged at its end is completed by its last event; all of them may be gone.
-            let Some((event, view)) = completed.or_else(|| evidence.last().cloned()) else {
-                self.evicted += 1;
-                continue;
+            // What is judged at its end is not about the event that came just now, but about those
+            // of its window, as far as they are kept.
+            let seen = match at_once {
+                true => completed.cloned(),
+                false => evidence.last().cloned().or(first),
             };
+            let Some((event, view)) = seen else { continue };
             if !self.links.silent.contains(&index) {
                 let evidence = evidence.into_iter().map(|(event, _)| event).collect();
                 raised.push(self.running[index].raised(key, label, told.clone(), evidence, &event));

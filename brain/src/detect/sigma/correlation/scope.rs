@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::measure::Measure;
 use super::sliding::{LATE_NS, Sliding};
 use super::whole::Whole;
-use super::{Compared, Entry, Label, Told};
+use super::{Compared, Entry, Label, Seen, Told};
 use crate::window::keyed::Keyed;
 
 /// Groups of one correlation within one scope. An attacker who makes names up pushes out those that
@@ -33,6 +33,9 @@ pub(super) struct Scope {
 struct Group {
     label: Label,
     window: Window,
+    /// Its first event, where windows are judged when they are over: by then it may be the only
+    /// one that is kept.
+    first: Option<Seen>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(super) struct Heard {
     pub(super) key: u128,
     pub(super) label: Label,
     pub(super) told: Told,
+    /// An event of the group, where none completed it just now.
+    pub(super) first: Option<Seen>,
 }
 
 impl Default for Scope {
@@ -81,7 +86,7 @@ impl Scope {
     /// Takes in an event of a group.
     pub(super) fn add(
         &mut self,
-        (key, label): (u128, &Label),
+        (key, label, seen): (u128, &Label, Option<&Seen>),
         entry: Entry,
         compared: &Compared,
         measure: &mut Measure,
@@ -92,12 +97,13 @@ impl Scope {
         if self.groups.is_full() && self.groups.peek(&key).is_none() {
             self.evict();
         }
-        let group = self.groups.get_or(&key, || Group::new(label, compared));
+        let group = self.groups.get_or(&key, || Group::new(label, compared, seen));
         match &mut group.window {
             Window::Sliding(sliding) => match sliding.insert(entry, compared, measure) {
                 Ok(told) => {
                     let label = &group.label;
-                    heard.extend(told.map(|told| Heard { key, label: label.clone(), told }));
+                    let heard_of = |told| Heard { key, label: label.clone(), told, first: None };
+                    heard.extend(told.map(heard_of));
                 }
                 Err(()) => self.late += 1,
             },
@@ -163,8 +169,9 @@ impl Scope {
             *due_ns = None;
             whole.settle(settled_ns, compared, &mut told);
             set_due(&mut self.due, key, due_ns, whole.due_ns(compared));
-            let (label, over) = (group.label.clone(), due_ns.is_none());
-            heard.extend(told.drain(..).map(|told| Heard { key, label: label.clone(), told }));
+            let (label, first, over) = (&group.label, &group.first, due_ns.is_none());
+            let heard_of = |told| Heard { key, label: label.clone(), told, first: first.clone() };
+            heard.extend(told.drain(..).map(heard_of));
             if over {
                 self.groups.remove(&key);
             }
@@ -196,11 +203,12 @@ fn set_due(
 }
 
 impl Group {
-    fn new(label: &Label, compared: &Compared) -> Self {
+    fn new(label: &Label, compared: &Compared, seen: Option<&Seen>) -> Self {
+        let first = seen.filter(|_| !compared.at_once()).cloned();
         let window = match compared.at_once() {
             true => Window::Sliding(Sliding::default()),
             false => Window::Whole { whole: Whole::default(), due_ns: None },
         };
-        Self { label: label.clone(), window }
+        Self { label: label.clone(), window, first }
     }
 }

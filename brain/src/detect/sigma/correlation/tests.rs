@@ -36,7 +36,7 @@ impl Group {
     fn add(&mut self, key: u128, time_ns: u64, value: u128) {
         let entry = Entry::new(time_ns, value, 0);
         let (compared, measure) = (&self.compared, &mut self.measure);
-        self.scope.add((key, &self.label), entry, compared, measure, &mut self.heard);
+        self.scope.add((key, &self.label, None), entry, compared, measure, &mut self.heard);
     }
 
     fn end(&mut self) {
