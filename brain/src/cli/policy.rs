@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::detect::sigma::LogSource;
 use crate::policy::{Folders, Loader, PolicySet};
 
 mod cost;
 mod coverage;
+mod explain;
 mod forecast;
 mod format;
 mod test;
@@ -33,6 +35,11 @@ pub(crate) enum PolicyCommand {
     ///
     /// Exit code 0 when nothing is wrong, 1 when something is, 2 when the command makes no sense.
     Test(Test),
+    /// Says why a rule matches events, or does not: part by part, with the values that decided.
+    ///
+    /// Exit code 0 when it matches any of them, 1 when it matches none, 2 when the command makes no
+    /// sense.
+    Explain(Explain),
     /// Says how often policies would have fired on what the journal holds, and on which hosts.
     ///
     /// Reads the data directory only; the brain may run meanwhile.
@@ -81,6 +88,23 @@ pub(crate) struct Test {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The rule: its id, name, title or file.
+    rule: String,
+    /// JSON objects, one a line, or a file of samples; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    event: PathBuf,
+    /// Log source of JSON events that do not say theirs [default: the rule's own]
+    #[arg(long, value_name = "PARTS", value_parser = LogSource::parse)]
+    logsource: Option<LogSource>,
+    #[command(flatten)]
+    sources: Sources,
+    /// One JSON object per event.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Forecast {
     #[command(flatten)]
     sources: Sources,
@@ -122,6 +146,7 @@ pub(crate) struct Coverage {
 pub(super) fn run(command: PolicyCommand) -> Result<ExitCode> {
     let result = match command {
         PolicyCommand::Test(flags) => test::run(&flags),
+        PolicyCommand::Explain(flags) => explain::run(&flags),
         PolicyCommand::Forecast(flags) => forecast::run(&flags),
         PolicyCommand::Coverage(flags) => coverage::run(&flags),
     };

@@ -51,7 +51,7 @@ pub mod view;
 
 pub use correlation::Correlation;
 pub use document::{Document, Options};
-pub use fields::Fields;
+pub use fields::{Fields, untold};
 pub use filter::Filter;
 pub use logsource::LogSource;
 pub use object::{Object, recognise};

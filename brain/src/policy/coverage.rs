@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sample::Outcome;
 use super::{Loader, PolicySet};
+use crate::detect::sigma::RuleSet;
+use crate::detect::sigma::view::View;
 use crate::finding::{self, Kind};
 
 mod attack;
@@ -46,6 +48,8 @@ pub struct Coverage {
     pub rows: Vec<Row>,
     /// Files of rules whose log source no sensor delivers, by that log source.
     pub undelivered: BTreeMap<String, BTreeSet<String>>,
+    /// Files of rules whose log source is delivered, but never with the fields that they need.
+    pub unreachable: BTreeSet<String>,
 }
 
 impl Coverage {
@@ -57,6 +61,7 @@ impl Coverage {
         for rule in &set.rules {
             coverage.add(&rule.kind, &rule.policy.file, loader, false);
         }
+        coverage.note_unmatched(set);
         for correlation in &set.correlations {
             coverage.add(&correlation.kind, &correlation.policy.file, loader, false);
         }
@@ -66,6 +71,19 @@ impl Coverage {
             }
         }
         coverage
+    }
+
+    /// Notes the rules that can match no record of ours.
+    fn note_unmatched(&mut self, set: &PolicySet) {
+        let reachable = RuleSet::new(set.rules.clone()).reachable();
+        for (rule, reachable) in set.rules.iter().zip(reachable) {
+            let file = rule.policy.file.clone();
+            if !View::any_is_of(&rule.log) {
+                self.undelivered.entry(rule.log.to_string()).or_default().insert(file);
+            } else if !reachable {
+                self.unreachable.insert(file);
+            }
+        }
     }
 
     fn add(&mut self, kind: &Kind, file: &str, loader: &Loader, is_tested: bool) {
@@ -120,6 +138,29 @@ fn tags(text: &str) -> Vec<&str> {
 mod tests {
     use super::super::{Folders, sample};
     use super::*;
+
+    #[test]
+    fn rules_that_no_record_can_match_are_told_by_their_log() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sigma")).unwrap();
+        let rule = |name: &str, log: &str, field: &str| {
+            let text = format!(
+                "title: {name}\nid: {name}\nlogsource: {{{log}}}\ndetection:\n  a: {{{field}: x}}\n  \
+                 condition: a\n"
+            );
+            std::fs::write(folder.path().join(format!("sigma/{name}.yml")), text).unwrap();
+        };
+        rule("fine", "category: process_creation", "Image");
+        rule("odd", "category: process_creation", "IntegrityLevel");
+        rule("other", "product: windows, service: security", "EventID");
+        let mut loader = Loader::new(Folders::new(Some(folder.path().to_owned()), &[]));
+        let set = loader.load().unwrap();
+        assert_eq!(set.errors, Vec::new());
+        let coverage = Coverage::of(&set, &[], &loader);
+        let other = coverage.undelivered.get("product=windows,service=security").unwrap();
+        assert_eq!((coverage.undelivered.len(), other.len()), (1, 1));
+        assert_eq!(coverage.unreachable.iter().collect::<Vec<_>>(), ["sigma/odd.yml"]);
+    }
 
     #[test]
     fn what_samples_raise_is_tested_and_the_rest_is_claimed() {

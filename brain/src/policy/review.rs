@@ -73,6 +73,7 @@ pub fn review(set: &PolicySet, loader: &Loader, now_ns: u64) -> Review {
     failed(&samples, loader, &mut remarks);
     untested(set, &mut remarks);
     rules::compare(set, loader, &mut remarks);
+    rules::fields(set, loader, &mut remarks);
     for ended in set.exceptions.ended(now_ns) {
         let (level, code) =
             if ended.is_over { (Level::Warning, "ended") } else { (Level::Note, "ends-soon") };
@@ -225,6 +226,28 @@ mod tests {
             ("sigma/d.yml", "dead-rule"),
         ];
         assert_eq!(told, wanted, "{all:#?}");
+    }
+
+    #[test]
+    fn a_field_that_no_sensor_tells_is_named_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = RULE.replace(
+            "        Image: /x\n",
+            "        Image: /x\n        IntegrityLevel|contains: High\n",
+        );
+        for name in ["sigma/a.yml", "rules/a.yml"] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, rule.replace("a-rule", name)).unwrap();
+        }
+        let mut loader = Loader::new(Folders::new(Some(folder.path().to_owned()), &[]));
+        let set = loader.load().unwrap();
+        assert_eq!((set.rules.len(), set.errors.len()), (2, 0));
+        let all = review(&set, &loader, 0).remarks;
+        let told: Vec<_> = all.iter().filter(|remark| remark.code == "untold-field").collect();
+        assert_eq!(told.len(), 1, "{all:#?}");
+        assert_eq!((told[0].file.as_str(), told[0].line), ("sigma/a.yml", Some(8)));
+        assert!(told[0].message.contains("IntegrityLevel"), "{}", told[0].message);
     }
 
     #[test]

@@ -178,18 +178,47 @@ pub fn events(set: &PolicySet) -> Vec<Event> {
     all
 }
 
-/// Reads one scenario and returns its events.
-pub fn read_events(text: &str) -> Result<Vec<Event>, Problem> {
-    node::parse(text)?;
-    let sample: Sample = serde_norway::from_str(text).map_err(|error| node::problem(&error))?;
-    let batches = batches(&sample).map_err(|message| Problem { line: None, message })?;
-    let host = host_of(&sample);
-    Ok(batches.iter().flat_map(|batch| crate::record::events(batch, &host)).collect())
+/// Reads a file of samples, or one scenario alone, and returns each event with the scenario that it
+/// is of and its number there.
+pub fn read_events(text: &str) -> Result<Vec<(String, usize, Event)>, Problem> {
+    let root = node::parse(text)?;
+    let is_file = root.get("fires").is_some() || root.get("quiet").is_some();
+    let scenarios: Vec<Sample> = if is_file {
+        let read: Text = serde_norway::from_str(text).map_err(|error| node::problem(&error))?;
+        read.fires.into_iter().chain(read.quiet).collect()
+    } else {
+        vec![serde_norway::from_str(text).map_err(|error| node::problem(&error))?]
+    };
+    let mut all = Vec::new();
+    for sample in &scenarios {
+        let batches = batches(sample).map_err(|message| {
+            let message = format!("sample `{}`: {message}", sample.name);
+            Problem { line: None, message }
+        })?;
+        let host = host_of(sample);
+        let events = batches.iter().flat_map(|batch| crate::record::events(batch, &host));
+        let told = |(at, event)| (sample.name.clone(), at + 1, event);
+        all.extend(events.enumerate().map(told));
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_read_of_a_file_of_samples_and_of_one_scenario() {
+        let one = "name: a\nprocesses: {x: {exe: /x}}\nevents: [{exec: x}, {exit: x}]\n";
+        let read = read_events(one).unwrap();
+        let told: Vec<_> = read.iter().map(|(name, at, _)| (name.as_str(), *at)).collect();
+        assert_eq!(told, [("a", 1), ("a", 2)]);
+        let file = "fires:\n  - {name: f, processes: {x: {exe: /x}}, events: [{exec: x}]}\n\
+            quiet:\n  - {name: q, processes: {x: {exe: /x}}, events: [{exec: x}]}\n";
+        let names: Vec<_> = read_events(file).unwrap().into_iter().map(|one| one.0).collect();
+        assert_eq!(names, ["f", "q"]);
+        assert!(read_events("fires: 1").is_err() && read_events("name: x").is_err());
+    }
 
     #[test]
     fn every_sample_of_our_policies_does_as_it_says() {

@@ -300,6 +300,24 @@ fn the_commands_say_by_their_exit_code_how_it_went() {
     let wanted = format!("::error file={dir}/sigma/broken.yml,line=");
     assert!(text.lines().any(|line| line.starts_with(&wanted)), "{text}");
 
+    let event = good.path().join("events.jsonl");
+    let seen = "{\"Image\": \"/bin/tool1\", \"CommandLine\": \"tool1 --flag1\"}\n";
+    write(good.path(), "events.jsonl", format!("{seen}{{\"Image\": \"/bin/tool1\"}}\n"));
+    let event = event.to_str().unwrap();
+    let explained = policy(&["explain", "rule-1", "--event", event, "--json", dir]);
+    assert_eq!(explained.status.code(), Some(0), "{explained:?}");
+    let explained = lines(&explained);
+    assert_eq!((&explained[0]["matched"], &explained[1]["matched"]), (&json!(true), &json!(false)));
+    let item = &explained[1]["step"]["parts"][1];
+    assert_eq!(item["note"], "the event does not have the field", "{item}");
+    write(good.path(), "events.jsonl", "{\"Image\": \"/bin/other\"}\n");
+    assert_eq!(policy(&["explain", "first", "--event", event, dir]).status.code(), Some(1));
+    write(good.path(), "events.jsonl", "not json");
+    for wrong in ["rule-1", "rule-2", "broken"] {
+        let output = policy(&["explain", wrong, "--event", event, dir]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {output:?}");
+    }
+
     for wrong in [vec!["test", "/nowhere"], vec!["test", "--format", "xml"], vec!["tset"]] {
         assert_eq!(policy(&wrong).status.code(), Some(2), "{wrong:?}");
     }

@@ -63,6 +63,12 @@ fn text(coverage: &Coverage) -> String {
     for (log, files) in coverage.undelivered.iter().take(UNDELIVERED_SHOWN) {
         text.push_str(&format!("{:5}  {}\n", files.len(), crate::text::visible_str(log)));
     }
+    if !coverage.unreachable.is_empty() {
+        text.push_str(&format!(
+            "{} more rules need fields that no sensor delivers; --json names them\n",
+            coverage.unreachable.len()
+        ));
+    }
     text
 }
 
@@ -93,6 +99,9 @@ fn lines(loaded: &Loaded, coverage: &Coverage) -> String {
     for (log, files) in &coverage.undelivered {
         let log = crate::text::visible_str(log);
         all.push(json!({"kind": "undelivered", "logsource": log, "rules": paths(files)}));
+    }
+    for file in &coverage.unreachable {
+        all.push(json!({"kind": "unreachable", "rule": loaded.path(file)}));
     }
     let (techniques, tested) = coverage.techniques();
     all.push(json!({

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::logsource::LogSource;
 use super::object::{self, Object};
+use super::rule::Rule;
 use super::values::{Slot, Values};
 use super::view::{self, View, field};
 use crate::record::Event;
@@ -116,6 +117,37 @@ impl<'a> Fields<'a> {
             }
         }
     }
+}
+
+/// A field that a rule asks for and that none of our records can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold<'a> {
+    /// The selection that names it.
+    pub selection: &'a str,
+    /// Field and modifiers, as the rule has them.
+    pub key: &'a str,
+    /// The field.
+    pub field: &'a str,
+}
+
+/// Returns the fields that a rule names and that its log never has as our sensors tell it. For a
+/// log that no sensor delivers there is none to compare with, so nothing is said.
+pub fn untold(rule: &Rule) -> Vec<Untold<'_>> {
+    let views = View::ALL.iter().filter(|view| view.is_of(&rule.log)).collect::<Vec<_>>();
+    if views.is_empty() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for selection in &rule.selections {
+        for item in selection.alternatives.iter().flatten() {
+            for field in item.names() {
+                if views.iter().all(|view| field::resolve(**view, field).is_none()) {
+                    all.push(Untold { selection: &selection.name, key: &item.key, field });
+                }
+            }
+        }
+    }
+    all
 }
 
 /// Returns the names under which events of a log may have the field.

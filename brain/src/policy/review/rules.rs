@@ -1,12 +1,40 @@
 //! Rules beside each other: which say the same, which can never match.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::super::node::{self, line_of};
-use super::super::{Loader, PolicySet};
+use super::super::{Loader, PolicySet, source};
 use super::logic::Logic;
 use super::{Level, Remark};
+use crate::detect::sigma::{self, Rule};
 
 /// Pairs of rules that are compared. Five thousand rules stay below.
 const PAIRS_MAX: usize = 30_000_000;
+
+/// Adds remarks about rules of one's own that ask for a field which their log never has here.
+/// Public rules are written for the sensors of others as well.
+pub(super) fn fields(set: &PolicySet, loader: &Loader, remarks: &mut Vec<Remark>) {
+    let own = |rule: &&Arc<Rule>| !rule.policy.file.starts_with(source::EXTRA);
+    for rule in set.rules.iter().filter(own) {
+        let file = rule.policy.file.as_str();
+        let text = loader.text(file).unwrap_or_default();
+        let mut told = BTreeSet::new();
+        for untold in sigma::untold(rule).into_iter().filter(|one| told.insert(one.field)) {
+            // In a file of several documents the search would find the first that has such a key.
+            let line = match rule.line {
+                0 | 1 => line_of(text, &["detection", untold.selection, untold.key]),
+                line => line,
+            };
+            let field = crate::text::visible_str(untold.field);
+            let message = format!(
+                "no sensor tells the field {field} in the log {}, so the rule never matches by it",
+                crate::text::visible_str(&rule.log.to_string())
+            );
+            remarks.push(remark(file, line, Level::Warning, "untold-field", message));
+        }
+    }
+}
 
 struct Known<'a> {
     file: &'a str,
