@@ -11,13 +11,18 @@ use sensor_abi::{
     activity::Act,
     file::access,
     loss::Loss,
-    record::file::{action, flag, matched},
+    record::{
+        exec_flag,
+        file::{action, flag, matched},
+    },
     seen::Signal,
 };
 
 use self::{place::Place, scratch::FileScratch};
 use crate::{
-    activity, fault,
+    activity,
+    exec::image::{OVERLAY_MAGIC, layer},
+    fault,
     kernel::{current_task, field},
     scope,
 };
@@ -194,6 +199,34 @@ fn connect(peer: u64, touch: Touch) {
     if place.dentry != 0 {
         touched(touch, place, Other::None);
     }
+}
+
+/// A file was mapped as code. One that an overlay did not have below, which is a container's image,
+/// is told without being watched; a process's own program its execution tells.
+#[inline(always)]
+pub fn mapped(file: u64, flags: u32) {
+    let inode = field!(file, file_inode => u64);
+    let sb = field!(inode, inode_sb => u64);
+    if field!(sb, sb_magic => u64) != OVERLAY_MAGIC || layer(inode) & exec_flag::UPPER_LAYER == 0 {
+        return;
+    }
+    let mm = field!(current_task(), task_mm => u64);
+    if field!(field!(mm, mm_exe_file => u64), file_inode => u64) == inode {
+        return;
+    }
+    let Some(scratch) = scratch::take() else {
+        fault::seen(Signal::File);
+        fault::lost(Signal::File, Loss::ScratchMissing);
+        return;
+    };
+    let place = Place::of_file(file);
+    // SAFETY: fields of the room that was just taken.
+    let (path, target) = unsafe { (&raw mut (*scratch).path, &raw mut (*scratch).target) };
+    walk::walk(path, place, Place::root_of(current_task()));
+    walk::clear(target);
+    let touch = Touch { flags, ..Touch::new(action::MAP_CODE, access::READ) };
+    submit::submit(scratch, &touch, Some(place), u32::from(matched::LAYER));
+    scratch::give_back(scratch);
 }
 
 /// Makes a record when the file, or the other path, is watched.

@@ -73,7 +73,7 @@ impl Watched {
     /// compared in the kernel; of a pattern's names only the names.
     pub fn confirms(&self, view: &FileView<'_>) -> bool {
         let record = view.fixed;
-        if record.matched & (matched::PREFIX | matched::INODE) != 0 {
+        if record.matched & (matched::PREFIX | matched::INODE | matched::LAYER) != 0 {
             return true;
         }
         let racy = record.flags & flag::RACY != 0;

@@ -27,6 +27,7 @@ mod child;
 mod group;
 mod ia32;
 mod netns;
+mod overlay;
 mod talk;
 mod traffic;
 mod watch;

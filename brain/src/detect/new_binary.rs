@@ -10,8 +10,7 @@
 //! container on purpose can be named in the settings. Engines without overlay file systems give no
 //! layers, and then nothing is found here.
 //!
-//! **Method.** One record decides; one finding for each file of a container. Mapped libraries need
-//! a sensor that tells of them; this edition's does not.
+//! **Method.** One record decides; one finding for each file of a container.
 
 use super::report::{Act, shown};
 use super::{Detector, KindText, Reporter, context};

@@ -103,6 +103,8 @@ pub mod action {
     pub const TRUNCATE: u16 = 10;
     /// A unix socket was connected to.
     pub const CONNECT: u16 = 11;
+    /// Mapped as code.
+    pub const MAP_CODE: u16 = 12;
 }
 
 /// Bits of [`File::flags`].
@@ -126,6 +128,8 @@ pub mod matched {
     pub const NAME: u16 = 1 << 1;
     /// The file, or a directory above it, is a watched inode.
     pub const INODE: u16 = 1 << 2;
+    /// It lies on an overlay's upper layer and was mapped as code, watched or not.
+    pub const LAYER: u16 = 1 << 3;
 }
 
 const _: () = assert!(File::FIXED == 40 + 8 + 7 * 4 + 2 * 2 + 2 * 4 + 4 * 2);

@@ -1,23 +1,28 @@
-//! Memory that is writable and executable, at once or one after the other.
+//! Memory that is writable and executable, at once or one after the other, and files that are
+//! mapped as code.
 //!
-//! Programs that compile at run time do this all the time, so it is only counted.
+//! Programs that compile at run time do the former all the time, so it is only counted.
 
 use sensor_abi::{
     act::{flag, memory as action},
+    record,
     seen::Signal,
 };
 
 use crate::{
     act,
     call::{Call, on_call, on_function},
+    file,
     kernel::field,
     scope,
-    task::Process,
+    task::{self, Process},
 };
 
 /// `PROT_WRITE` and `PROT_EXEC`, and the same bits of `vm_flags`.
 const WRITE: u64 = 2;
 const EXEC: u64 = 4;
+/// `MAP_ANONYMOUS`.
+const ANONYMOUS: u64 = 0x20;
 
 on_call! {
     /// Stands in: what the memory was before is not known any more.
@@ -38,7 +43,7 @@ on_function! {
 
 #[inline(always)]
 fn before_protect([vma, wanted]: [u64; 2]) {
-    if wanted & EXEC == 0 {
+    if wanted & EXEC == 0 || !scope::task() {
         return;
     }
     let was = field!(vma, vma_flags => u64);
@@ -48,29 +53,40 @@ fn before_protect([vma, wanted]: [u64; 2]) {
 }
 
 #[inline(always)]
-fn before_map([_file, wanted]: [u64; 2]) {
-    if wanted & (WRITE | EXEC) == WRITE | EXEC {
+fn before_map([file, wanted]: [u64; 2]) {
+    if wanted & EXEC == 0 || !scope::task() {
+        return;
+    }
+    if wanted & WRITE != 0 {
         count(action::MAP_WRITE_EXEC, flag::RESULT_UNKNOWN);
+    }
+    if file != 0 {
+        file::mapped(file, record::file::flag::RESULT_UNKNOWN);
     }
 }
 
 #[inline(always)]
 fn try_protect(call: &Call) {
-    if call.arg(2) & EXEC != 0 && call.error() == 0 {
+    if call.arg(2) & EXEC != 0 && call.error() == 0 && scope::task() {
         count(action::WRITE_TO_EXEC, call.flags);
     }
 }
 
 #[inline(always)]
 fn try_map(call: &Call) {
-    if call.arg(2) & (WRITE | EXEC) == WRITE | EXEC && call.error() == 0 {
+    let wanted = call.arg(2);
+    if wanted & EXEC == 0 || call.error() != 0 || !scope::task() {
+        return;
+    }
+    if wanted & WRITE != 0 {
         count(action::MAP_WRITE_EXEC, call.flags);
+    }
+    if call.arg(3) & ANONYMOUS == 0 {
+        file::mapped(task::file(call.arg(4) as u32), 0);
     }
 }
 
 #[inline(always)]
 fn count(action: u32, flags: u32) {
-    if scope::task() {
-        act::count(Signal::Memory, &act::key(action, flags, &Process::NONE));
-    }
+    act::count(Signal::Memory, &act::key(action, flags, &Process::NONE));
 }

@@ -1,10 +1,15 @@
 //! Memory of others and of one's own, touched as injection and fileless execution do it, for real.
 
 use std::{
+    fs, io,
     net::{TcpListener, TcpStream},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::{ffi::OsStrExt as _, net::UnixStream},
+    },
     ptr,
     sync::atomic::AtomicU64,
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,13 +17,13 @@ use libtest_mimic::Trial;
 use nix::{libc, unistd::Pid};
 use sensor_abi::{
     act::{flag, memory as action},
-    record::Header,
+    record::{Header, file},
     seen::Signal,
 };
 
 use super::{
     acts::{Lacking, act, counted, counts, each_way, is_silent, memory, totals},
-    child, ia32,
+    child, ia32, overlay,
     traffic::Ip,
     watch::{Event, Watch},
 };
@@ -46,6 +51,7 @@ pub fn trials() -> Vec<Trial> {
         trial("memory::memory_files_are_named", || each_way("memory_file", memory_file)),
         trial("memory::written_then_executable_is_counted", || each_way("protect", protect)),
         trial("memory::writable_and_executable_maps_are_counted", || each_way("map", map)),
+        trial("memory::code_that_an_image_lacks_is_told", || each_way("map", brought)),
         trial("memory::sockets_that_become_streams_name_their_peer", || {
             each_way("stream", streams)
         }),
@@ -423,6 +429,50 @@ fn map(watch: &mut Watch) -> Result<()> {
     };
     ensure!(count(compiler) == 3, "{} of 3 pages", count(compiler));
     ensure!(count(neighbour) == 0, "{} of a neighbour", count(neighbour));
+    Ok(())
+}
+
+/// A container's process maps code of its image, and code that was brought in later.
+fn brought(watch: &mut Watch) -> Result<()> {
+    if let Some(reason) = overlay::missing()? {
+        return Err(Lacking(reason).into());
+    }
+    let folder = tempfile::tempdir()?;
+    let place = folder.path().canonicalize()?;
+    let names = ["old", "new"];
+    let mounts = || {
+        let merged =
+            overlay::of_this_thread(&place, |lower| Ok(fs::write(lower.join("old"), "x")?))?;
+        fs::write(merged.join("new"), "y")?;
+        let files = names.map(|name| fs::File::open(merged.join(name)));
+        let files = files.into_iter().collect::<io::Result<Vec<_>>>()?;
+        attacker(|| {
+            let mapped = |file: &fs::File| {
+                let (code, kind) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
+                // SAFETY: new memory wherever the kernel likes, never touched.
+                unsafe { libc::mmap(ptr::null_mut(), 1, code, kind, file.as_raw_fd(), 0) }
+            };
+            i32::from(files.iter().any(|file| mapped(file) == libc::MAP_FAILED))
+        })
+    };
+    let joined = thread::scope(|scope| scope.spawn(mounts).join());
+    let mapper = joined.ok().context("the thread that mounts failed")??;
+    let told = |events: &[Event]| -> Vec<_> {
+        let of = |event: &Event| match event {
+            Event::File(file) if file.fixed.header.tgid == mapper => Some((**file).clone()),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    };
+    if !overlay::has_types() {
+        return Err(Lacking("the overlay module's types are not known").into());
+    }
+    let found = told(&watch.until("a file mapped as code", |events| !told(events).is_empty())?);
+    ensure!(found.len() == 1, "{found:?}");
+    let file::File { action: act, flags, .. } = found[0].fixed;
+    ensure!(act == file::action::MAP_CODE && flags & file::flag::UPPER_LAYER != 0, "{found:?}");
+    let expected = place.join("merged/new");
+    ensure!(found[0].path == expected.as_os_str().as_bytes(), "{found:?}");
     Ok(())
 }
 

@@ -90,7 +90,7 @@ pub(super) const HOOKS: &[Hook] = &[
         name: "map",
         signal: Signal::Memory,
         required: false,
-        lost: "memory mapped writable and executable",
+        lost: "memory mapped writable and executable, and libraries new in containers",
         ways: &[
             Way::Fentry { program: "map_entered", function: "security_mmap_file" },
             Way::Kprobe { program: "map_probed", function: "security_mmap_file" },

@@ -22,7 +22,10 @@ use sensor_abi::record::exec_flag;
 use super::{SHELL, TRUE, copy_of_true, exec_by, exec_of, resolved, settings};
 use crate::{
     figure,
-    kernel::watch::{Event, Watch, unavailable},
+    kernel::{
+        overlay,
+        watch::{Event, Watch, unavailable},
+    },
     skip::trial,
 };
 
@@ -37,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
         trial("processes::the_terminal_is_told", terminal),
         trial("processes::namespaces_and_rights_are_what_proc_says", namespaces),
         trial("processes::the_image_is_the_file_that_was_executed", image),
-        trial("processes::the_layer_of_an_overlay_is_told", overlay),
+        trial("processes::the_layer_of_an_overlay_is_told", layers),
     ]
 }
 
@@ -308,13 +311,12 @@ fn image() -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
-fn overlay() -> Result<Completion> {
+fn layers() -> Result<Completion> {
     if let Some(reason) = unavailable() {
         return Ok(Completion::ignored_with(reason));
     }
-    let known = fs::read_to_string("/proc/filesystems")?;
-    if !known.lines().any(|line| line.ends_with("\toverlay")) {
-        return Ok(Completion::ignored_with("this kernel has no overlay file system"));
+    if let Some(reason) = overlay::missing()? {
+        return Ok(Completion::ignored_with(reason));
     }
     let mut watch = Watch::start(&settings())?;
     let folder = tempfile::tempdir()?;
@@ -343,27 +345,13 @@ fn overlay() -> Result<Completion> {
 
 /// Executes a program from an overlay's lower layer, a new one, and one that was changed there.
 fn layered(place: &Path) -> Result<[u32; 3]> {
-    use nix::mount::{MsFlags, mount};
-    // SAFETY: a plain system call that concerns this thread only.
-    let unshared = unsafe { libc::unshare(libc::CLONE_FS | libc::CLONE_NEWNS) };
-    ensure!(unshared == 0, "{}", io::Error::last_os_error());
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), none)?;
-    for layer in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(place.join(layer))?;
-    }
-    copy_of_true(&place.join("lower/old"), 0o755)?;
-    copy_of_true(&place.join("lower/changed"), 0o755)?;
-    let at = place.display();
-    let options = format!("lowerdir={at}/lower,upperdir={at}/upper,workdir={at}/work");
-    let merged = place.join("merged");
-    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+    let merged = overlay::of_this_thread(place, |lower| {
+        copy_of_true(&lower.join("old"), 0o755)?;
+        copy_of_true(&lower.join("changed"), 0o755)
+    })?;
     copy_of_true(&merged.join("new"), 0o755)?;
-    fs::set_permissions(
-        merged.join("changed"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o700),
-    )?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(merged.join("changed"), mode)?;
     let mut ids = [0; 3];
     for (id, name) in ids.iter_mut().zip(["old", "new", "changed"]) {
         let mut child = Command::new(merged.join(name)).spawn()?;

@@ -42,7 +42,14 @@ unshare -m bash $D/in.sh"#,
     Act {
         name: "NewLibraryLoaded",
         finds: &["Execution:Host/NewLibraryLoaded"],
-        skip: Some("the sensor does not tell of libraries that are mapped"),
+        twin: "a container builds and runs what it built",
+        script: r#"cat > $D/in.sh <<'SH'
+mount -t tmpfs none $D; cd $D; mkdir low up work root
+mount -t overlay overlay -o lowerdir=low,upperdir=up,workdir=work root
+cp $(ldconfig -p | sed -n 's/.*libm.so.6.*x86-64.*=> //p' | head -1) root/brought.so
+python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' $D/root/brought.so
+SH
+unshare -m bash $D/in.sh"#,
         ..CONTAINER
     },
     Act {
