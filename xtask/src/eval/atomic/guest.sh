@@ -32,9 +32,9 @@ rules=
 [ -d /rules ] && rules="--rules /rules"
 sakuramori-brain serve --no-setup-link $rules >/var/log/brain 2>&1 &
 n=0
-until token=$(sakuramori-brain token create --role web 2>/dev/null); do
+until token=$(sakuramori-brain token create --role web 2>/var/log/token); do
     n=$((n + 1))
-    [ $n -gt 120 ] && { echo "the brain does not start"; $bb cat /var/log/brain; $bb poweroff -f; }
+    [ $n -gt 60 ] && { echo "the brain does not start"; $bb cat /var/log/brain /var/log/token; $bb poweroff -f; }
     $bb sleep 1
 done
 printf '[brain]\nstate_dir = "/var/lib/sakuramori/sensor"\nhostname = "guest"\n' >/etc/sensor.toml
