@@ -11,7 +11,9 @@
 //! a shell by design are named in the settings. A builder that listens for a moment is no service.
 //!
 //! **Method.** A process counts as a service if its name is one's, or if it listens or has accepted
-//! connections: per host, bounded tables of listening processes and of commands by service.
+//! connections: per host, bounded tables of listening processes and of commands by service. Records
+//! of sockets may come after those of executions, so a shell waits a moment for one that says that
+//! its parent served already.
 
 use std::sync::Arc;
 
@@ -48,6 +50,9 @@ const SEVERITY_SHELL: f64 = 5.0;
 
 /// Listening processes per host.
 const SERVICES_MAX: usize = 1_024;
+/// Shells per host whose parents may turn out to serve, and how late that may be told.
+const EARLY_MAX: usize = 256;
+const LATE_NS: u64 = 5_000_000_000;
 /// Commands by service, per host.
 const COMMANDS_MAX: usize = 1_024;
 
@@ -67,6 +72,8 @@ pub struct ServiceShell {
 #[derive(Debug)]
 struct State {
     listening: Keyed<ProcessKey, ()>,
+    /// Executions of shells by the parent, the latest of each.
+    early: Keyed<ProcessKey, Event>,
     habits: Keyed<(Vec<u8>, Vec<Vec<u8>>), Habit>,
 }
 
@@ -79,7 +86,23 @@ struct Habit {
 
 impl State {
     fn new() -> Self {
-        Self { listening: Keyed::new(SERVICES_MAX), habits: Keyed::new(COMMANDS_MAX) }
+        Self {
+            listening: Keyed::new(SERVICES_MAX),
+            early: Keyed::new(EARLY_MAX),
+            habits: Keyed::new(COMMANDS_MAX),
+        }
+    }
+
+    /// Keeps an execution until its parent is known to serve or nobody waits any more.
+    fn keep(&mut self, parent: ProcessKey, event: &Event) -> u64 {
+        while let Some((_, oldest)) = self.early.oldest()
+            && oldest.time_ns.saturating_add(LATE_NS) < event.time_ns
+        {
+            self.early.pop_oldest();
+        }
+        self.early.remove(&parent);
+        self.early.get_or(&parent, || event.clone());
+        self.early.take_evicted()
     }
 }
 
@@ -105,7 +128,11 @@ impl ServiceShell {
         let serves = context::is_service(service) || state.listening.peek(&service.key).is_some();
         // A socket as standard stream is the reverse shell's evidence, and told there.
         let on_socket = matches!(exec.stdio[0], Stdio::InetSocket { .. });
-        if !serves || on_socket || context::is_build(service) {
+        if on_socket || context::is_build(service) {
+            return None;
+        }
+        if !serves {
+            self.evicted += state.keep(service.key, event);
             return None;
         }
         if is_shell && is_interactive(process, exec) {
@@ -117,6 +144,22 @@ impl ServiceShell {
             return None;
         }
         Some(self.report(event, service, &self.web_shell, severity, "commands"))
+    }
+
+    /// Notes that the process serves, and judges the shell that it started before this was told.
+    fn on_serving(&mut self, event: &Event, process: &Process) -> Option<Signal> {
+        let state = self.hosts.get_or(&event.host.id, State::new);
+        state.listening.get_or(&process.key, || ());
+        self.evicted += state.listening.take_evicted();
+        // Only what was so when the shell was started says anything about it.
+        let early = state.early.remove(&process.key)?;
+        let (EventKind::Exec(exec), Some(shell)) = (&early.kind, &early.process) else {
+            return None;
+        };
+        if early.time_ns < event.time_ns {
+            return None;
+        }
+        self.on_exec(&early, exec, shell)
     }
 
     /// Judges the first words of the commands that are run.
@@ -232,9 +275,7 @@ impl Detector for ServiceShell {
                     ConnectionEvent::Listen | ConnectionEvent::Accepted
                 ) =>
             {
-                let state = self.hosts.get_or(&event.host.id, State::new);
-                state.listening.get_or(&process.key, || ());
-                self.evicted += state.listening.take_evicted();
+                out.extend(self.on_serving(event, process));
             }
             EventKind::Exit { .. } => {
                 if let Some(state) = self.hosts.get(&event.host.id) {
@@ -249,5 +290,40 @@ impl Detector for ServiceShell {
 
     fn evicted(&self) -> u64 {
         self.evicted + self.hosts.evicted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::Detectors;
+    use crate::detect::scenario::host;
+    use crate::policy::{PolicySet, sample};
+
+    /// Returns what is raised when each scenario's records come by themselves, in this order.
+    fn raised(events: [&str; 2]) -> Vec<String> {
+        let mut detectors = Detectors::new(&PolicySet::embedded());
+        let mut kinds = Vec::new();
+        for events in events {
+            let text = format!(
+                "name: x\nprocesses:\n  web: {{exe: /opt/app, args: app}}\n  \
+                 sh: {{parent: web, exe: /usr/bin/dash, args: [sh, -c, \"id; uname -a\"]}}\n\
+                 events: [{events}]\n"
+            );
+            let (_, batches) = sample::batches_of(&text).unwrap();
+            // Not the time after the scenario.
+            let signals = detectors.batch(&batches[0], &host("h"));
+            kinds.extend(signals.into_iter().map(|signal| signal.kind.name.clone()));
+        }
+        kinds
+    }
+
+    #[test]
+    fn a_service_that_is_told_of_late_is_one_if_it_served_already() {
+        let listen = "{listen: web, local: '10.0.0.1:80'}";
+        let late = "{listen: web, local: '10.0.0.1:80', after_ms: 200}";
+        let exec = "{exec: sh, stdio: [pipe], after_ms: 100}";
+        assert_eq!(raised([exec, listen]), ["InitialAccess:Host/WebShell"]);
+        assert_eq!(raised([listen, exec]), ["InitialAccess:Host/WebShell"]);
+        assert_eq!(raised([exec, late]), Vec::<String>::new());
     }
 }
