@@ -177,11 +177,18 @@ impl App {
         let _ = watcher.await;
         let _ = ingest.await;
         web_handle.graceful_shutdown(Some(HTTP_CLOSE_TIME));
-        let _ = tokio::time::timeout(HTTP_CLOSE_TIME * 2, web).await;
+        // What has ended already was the reason to shut down, and must not be asked again.
+        if !web.is_finished() {
+            let _ = tokio::time::timeout(HTTP_CLOSE_TIME * 2, web).await;
+        }
         drop(requests);
         let ends = async {
-            writer.await.unwrap_or(Ok(()))?;
-            engine.await.unwrap_or(Ok(()))
+            for part in [writer, engine] {
+                if !part.is_terminated() {
+                    part.await.unwrap_or(Ok(()))?;
+                }
+            }
+            Ok(())
         };
         let result = match tokio::time::timeout(ENGINE_CLOSE_TIME, ends).await {
             Ok(result) => result,

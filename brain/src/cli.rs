@@ -235,7 +235,10 @@ fn serve(flags: Serve) -> Result<()> {
         announce(&app);
         let result = loop {
             tokio::select! {
-                error = app.failed() => break Err(error),
+                error = app.failed() => {
+                    tracing::error!(error = format!("{error:#}"), "a part that nothing replaces");
+                    break Err(error);
+                }
                 signal = stop.next() => match signal {
                     Signal::Stop => break Ok(()),
                     Signal::Reload => reload(&app).await,
