@@ -215,7 +215,8 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
         Err(refused) => return note(&shared, from, &refused),
     };
     let result = match tls::protocol(&connection) {
-        Some(protocol) if protocol == wire::ALPN_SESSION => {
+        // How a batch is written, each frame says for itself.
+        Some(protocol) if [wire::ALPN_SESSION, wire::ALPN_COLUMNS].contains(&&*protocol) => {
             session::run(&shared, &connection).await
         }
         Some(protocol) if protocol == wire::ALPN_ENROL => enrol::run(&shared, &connection).await,

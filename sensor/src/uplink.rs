@@ -162,7 +162,8 @@ impl Uplink {
     async fn connected(&self) -> Result<(Endpoint, Identity, Connection), AttemptError> {
         let endpoint = endpoint(&self.address).await?;
         let identity = self.renewed(&endpoint, Identity::load(&self.state_dir)?).await?;
-        let tls = identity.tls(wire::ALPN_SESSION).map_err(ConnectError::from)?;
+        let mut tls = identity.tls(wire::ALPN_SESSION).map_err(ConnectError::from)?;
+        tls.alpn_protocols.insert(0, wire::ALPN_COLUMNS.to_vec());
         let connection = connect(&endpoint, &self.address, tls).await?;
         Ok((endpoint, identity, connection))
     }

@@ -5,19 +5,23 @@
 //!
 //! # Reading order
 //! [`limits`] (every maximum), [`text`] (the string table), [`record`] (one struct per signal),
-//! [`batch`] (what a sensor sends), [`control`] (everything else that is said), [`codec`] (frames).
+//! [`batch`] (what a sensor sends), [`control`] (everything else that is said), `columns` (a batch
+//! in few bytes), [`codec`] (frames).
 //!
 //! # What may change
 //! [`VERSION`] names the meaning of all bytes behind a frame's header. Fields are never reordered
 //! or reused within a version; a new field, variant or record needs a new version. A peer that
-//! speaks a version other than ours is refused with a reason, never guessed at. `tests/golden.rs`
-//! keeps the bytes of every version that shipped.
+//! speaks a version other than ours is refused with a reason, never guessed at. How a body is
+//! written is the frame's codec number: a new way gets a new number and an ALPN by which sensors
+//! learn whether the brain knows it, and the old ones are read for good. `tests/golden.rs` keeps
+//! the bytes of every version and codec that shipped.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod batch;
 pub mod codec;
+mod columns;
 pub mod control;
 pub mod limits;
 pub mod record;
@@ -28,6 +32,10 @@ pub const VERSION: u16 = 1;
 
 /// ALPN of the session between an enrolled sensor and the brain.
 pub const ALPN_SESSION: &[u8] = b"sakuramori/1";
+
+/// ALPN of a session whose brain takes batches as columns. A sensor offers both; a brain of before
+/// answers with [`ALPN_SESSION`], and gets rows.
+pub const ALPN_COLUMNS: &[u8] = b"sakuramori/1.1";
 
 /// ALPN of enrolment, where a sensor has no certificate yet.
 pub const ALPN_ENROL: &[u8] = b"sakuramori-enrol/1";

@@ -46,6 +46,16 @@ impl StringTable {
         id.0 as usize <= self.ends.len()
     }
 
+    /// Returns the strings' bytes, and where each ends.
+    pub(crate) fn parts(&self) -> (&[u8], &[u32]) {
+        (&self.bytes, &self.ends)
+    }
+
+    /// Puts a table together again; [`Self::fault`] tells whether the parts fit.
+    pub(crate) fn of_parts(bytes: Vec<u8>, ends: Vec<u32>) -> Self {
+        Self { bytes, ends }
+    }
+
     /// Returns what is wrong with the table, if anything: counts, lengths, order of the ends.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         if self.ends.len() > limits::STRINGS_MAX {

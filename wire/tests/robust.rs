@@ -11,6 +11,9 @@ use wire::record::{
 };
 use wire::text::{StrId, StringTableBuilder};
 
+/// What compressed columns refer to.
+const DICTIONARY: &[u8] = include_bytes!("../src/codec/dictionary.txt");
+
 fn sample() -> Batch {
     let position = Position { epoch: 1_700_000_000_000_000_000, lane: Lane::Security, seq: 7 };
     let mut batch = Batch::empty(position, Clock { boot_ns: 5, unix_ns: 6 });
@@ -169,6 +172,16 @@ fn a_compression_bomb_stops_at_the_announced_length() {
     assert!(bomb.len() < limits::FRAME_MAX);
     assert!(matches!(parse(&wrap(2, limits::BODY_MAX as u32, &bomb)), Err(FrameError::Length)));
     assert!(matches!(parse(&wrap(2, 10, &bomb)), Err(FrameError::Length)));
+    assert!(matches!(parse(&wrap(4, limits::BODY_MAX as u32, &bomb)), Err(FrameError::Length)));
+    assert!(matches!(parse(&wrap(4, 10, &bomb)), Err(FrameError::Length)));
+}
+
+#[test]
+fn counts_of_columns_are_refused_before_there_is_room_made() {
+    // Empty tables, then as many executions as no batch may have, all the same.
+    let mut body = vec![0; 9];
+    body.extend_from_slice(&[0xff, 0xff, 0x7f, 1, 0]);
+    assert!(matches!(parse(&wrap(3, body.len() as u32, &body)), Err(FrameError::Body(_))));
 }
 
 #[test]
@@ -185,16 +198,23 @@ proptest! {
         let _ = parse(&bytes);
         let _ = parse(&wrap(1, bytes.len() as u32, &bytes));
         let _ = parse(&wrap(2, bytes.len() as u32, &bytes));
+        let _ = parse(&wrap(3, bytes.len() as u32, &bytes));
+        let _ = parse(&wrap(4, bytes.len() as u32, &bytes));
     }
 
     #[test]
     fn any_bent_body_is_safe(at in any::<prop::sample::Index>(), value in any::<u8>()) {
-        let frame = codec::encode_batch(&full()).unwrap();
-        let mut full = zstd::bulk::decompress(&frame[HEADER_LEN..], limits::BODY_MAX).unwrap();
-        let at = at.index(full.len());
-        full[at] = value;
-        if let Ok(batch) = parse(&wrap(1, full.len() as u32, &full)) {
-            prop_assert_eq!(batch.check(), Ok(()));
+        let columns = codec::encode_batch(&full()).unwrap();
+        let rows = codec::in_rows(&columns).unwrap();
+        let mut by_dictionary = zstd::bulk::Decompressor::with_dictionary(DICTIONARY).unwrap();
+        let columns = by_dictionary.decompress(&columns[HEADER_LEN..], limits::BODY_MAX).unwrap();
+        let rows = zstd::bulk::decompress(&rows[HEADER_LEN..], limits::BODY_MAX).unwrap();
+        for (codec_id, mut full) in [(1, rows), (3, columns)] {
+            let at = at.index(full.len());
+            full[at] = value;
+            if let Ok(batch) = parse(&wrap(codec_id, full.len() as u32, &full)) {
+                prop_assert_eq!(batch.check(), Ok(()));
+            }
         }
     }
 }

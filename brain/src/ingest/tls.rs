@@ -59,7 +59,9 @@ pub(super) fn server_config(shared: &Shared, now_ns: u64) -> Result<ServerConfig
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain, identity.key)
         .map_err(CaError::from)?;
-    tls.alpn_protocols = vec![wire::ALPN_SESSION.to_vec(), wire::ALPN_ENROL.to_vec()];
+    // The first that the sensor offers as well is taken.
+    let protocols = [wire::ALPN_COLUMNS, wire::ALPN_SESSION, wire::ALPN_ENROL];
+    tls.alpn_protocols = protocols.map(<[u8]>::to_vec).to_vec();
     // A resumed session would skip the look-up of revoked hosts, and early data could be replayed.
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});

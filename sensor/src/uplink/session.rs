@@ -1,11 +1,14 @@
 //! One session: hello, welcome, a stream per lane, acknowledgements.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, RecvStream, SendStream};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use wire::batch::{Lane, Position};
+use wire::codec;
 use wire::control::{Control, Hello, Refusal, RuleReply, Welcome};
 
 use crate::frame::{self, FrameIoError};
@@ -109,10 +112,21 @@ async fn send_lane(
     if lane == Lane::Security {
         stream.set_priority(SECURITY_PRIORITY).map_err(broken)?;
     }
+    let takes_columns = takes_columns(connection);
     loop {
         let frame = outbox.next(lane).await;
+        let frame = match takes_columns {
+            true => Cow::Borrowed(&*frame),
+            false => codec::in_rows(&frame).map_err(broken)?,
+        };
         stream.write_all(&frame).await.map_err(broken)?;
     }
+}
+
+/// Whether the brain is one that takes batches as columns.
+fn takes_columns(connection: &Connection) -> bool {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    data.and_then(|data| data.protocol).is_some_and(|protocol| protocol == wire::ALPN_COLUMNS)
 }
 
 /// An answer, and what is to be done once it is on its way.

@@ -28,18 +28,20 @@ const CONTROL: u8 = 1;
 const BATCH: u8 = 2;
 const PLAIN: u8 = 1;
 const ZSTD: u8 = 2;
+const COLUMNS: u8 = 3;
 
 const POSITION: Position =
     Position { epoch: 1_700_000_000_000_000_000, lane: Lane::Security, seq: 7 };
 const ACK: Ack = Ack { position: POSITION };
 
 fn check(input: &[u8]) {
-    let Some((choice, bytes)) = choice(input, 4) else { return };
+    let Some((choice, bytes)) = choice(input, 5) else { return };
     match choice {
         // As it is: nearly always the checksum refuses it.
         0 => decode(bytes),
         1 => decode(&signed(BATCH, PLAIN, bytes.len() as u32, bytes)),
         2 => decode(&signed(CONTROL, PLAIN, bytes.len() as u32, bytes)),
+        3 => decode(&signed(BATCH, COLUMNS, bytes.len() as u32, bytes)),
         // The first four bytes say how much comes out.
         _ => {
             if let Some((full, body)) = bytes.split_first_chunk() {
@@ -106,7 +108,8 @@ fn batch() -> Batch {
 
 fn seeds() -> Vec<Vec<u8>> {
     let whole = codec::encode_batch(&batch()).expect("it is short");
-    let full = &whole[12..16];
+    let rows = codec::in_rows(&whole).expect("it is short");
+    let full = &rows[12..16];
     let text = || "some text".to_owned();
     let controls = [
         Control::Ack(ACK),
@@ -115,9 +118,10 @@ fn seeds() -> Vec<Vec<u8>> {
     ];
     let mut seeds = vec![
         [&[0], &whole[..]].concat(),
-        [&[3], full, &whole[HEADER_LEN..]].concat(),
-        // The body of an empty batch without compression: numbers that are mostly zero.
+        [&[4], full, &rows[HEADER_LEN..]].concat(),
+        // Bodies of an empty batch without compression: numbers that are mostly zero.
         [&[1][..], &[0; 48]].concat(),
+        [&[3][..], &[0; 27]].concat(),
     ];
     for control in controls {
         let frame = codec::encode_control(&control).expect("it is short");
