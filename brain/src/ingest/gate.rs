@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use nix::sys::socket::{GetSockOpt, SetSockOpt, sockopt};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
     AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Runtime,
@@ -19,6 +20,10 @@ use crate::metrics::Metrics;
 
 /// Bytes of the connection ids that we hand out.
 const CONNECTION_ID_LEN: usize = 8;
+
+/// Bytes that the kernel keeps for us, its own accounting included: some two thousand datagrams,
+/// which are two from each of a thousand sensors.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// QUIC version 1 (RFC 9000, section 15), the only one that is spoken here.
 const QUIC_V1: u32 = 1;
@@ -36,10 +41,23 @@ pub(super) fn endpoint(
     let mut config = EndpointConfig::default();
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
     let runtime = Arc::new(TokioRuntime);
-    let inner = runtime.wrap_udp_socket(UdpSocket::bind(listen)?)?;
+    let inner = runtime.wrap_udp_socket(socket(listen)?)?;
     let ids = HashedConnectionIdGenerator::from_key(key);
     let gate = Arc::new(Gate { inner, ids, metrics });
     Endpoint::new_with_abstract_socket(config, Some(server), gate, runtime)
+}
+
+/// Binds the address with room for what comes while no thread reads; without it a fleet that sends
+/// in the same moment loses datagrams, and waits for them to be sent again.
+fn socket(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen)?;
+    sockopt::RcvBuf.set(&socket, &RECEIVE_BUFFER)?;
+    let given = sockopt::RcvBuf.get(&socket)?;
+    if given < RECEIVE_BUFFER {
+        let wanted = RECEIVE_BUFFER;
+        tracing::warn!(wanted, given, "net.core.rmem_max is too small for thousands of sensors");
+    }
+    Ok(socket)
 }
 
 struct Gate {
