@@ -8,7 +8,8 @@
 //! [`workload`] (what is repeated), [`watcher`] (who watches), [`audit`], [`trace`] and [`capture`]
 //! (peers), [`floor`] (the least that a program can cost), [`fleet`] (our own sensors), [`cpu`]
 //! (what processes spent), [`goal`] (what we want to reach), [`report`] (rows), [`idle`] (sensors
-//! with nothing to do), [`size`] (bytes of records on the wire).
+//! with nothing to do), [`size`] (bytes of records on the wire), [`latency`] (from an event to its
+//! finding).
 
 pub mod audit;
 pub mod capture;
@@ -17,6 +18,7 @@ pub mod fleet;
 pub mod floor;
 pub mod goal;
 pub mod idle;
+pub mod latency;
 pub mod report;
 pub mod size;
 pub mod trace;

@@ -1,5 +1,5 @@
-//! Measuring what watching and deciding cost; the benchmarks themselves are programs of the crates
-//! `tests` and `sigma-peers`.
+//! Measuring what watching, sending and deciding cost; the benchmarks themselves are programs of
+//! the crates `tests`, `transport` and `sigma-peers`.
 
 use std::path::PathBuf;
 
@@ -20,21 +20,39 @@ pub enum Name {
     /// Events that the Sigma engine decides in a second, with one, ten and a hundred times the
     /// rules, and what rules cost; beside its peers.
     Sigma,
+    /// Bytes of a record on the wire beside JSON and Protobuf, and how fast batches are packed.
+    Wire,
+    /// Batches on disk and acknowledged in a second, beside NATS JetStream.
+    Ingest,
+    /// What very many sensors cost a brain, and how soon their batches are acknowledged.
+    Fleet,
+    /// How long it takes from an event in a kernel to the finding that a brain has of it.
+    Latency,
 }
 
 /// Builds what is shipped and measures it.
 pub fn run(name: Name, json: bool, rules: Vec<PathBuf>) -> Result<bool> {
     match name {
-        Name::Sensor => sensor(json),
+        Name::Sensor => sensor("sensor", json),
+        Name::Latency => sensor("latency", json),
         Name::Sigma => sigma(json, rules),
+        Name::Wire => transport("wire", json),
+        // Without the peer it still runs, and says so.
+        Name::Ingest => transport("ingest", json),
+        Name::Fleet => {
+            let mut brain = shell::cargo();
+            shell::must(brain.args(["build", "--locked", "--quiet", "--release", "-p", "brain"]))?;
+            transport("fleet", json)
+        }
     }
 }
 
-fn sensor(json: bool) -> Result<bool> {
+/// Measures real sensors, which takes root.
+fn sensor(what: &str, json: bool) -> Result<bool> {
     setup::ensure(&[Need::Build, Need::Demo, Need::Bench])?;
     let programs = build::run(true)?;
     let mut bench = shell::as_root(programs.join("bench"));
-    shell::succeeds(bench.arg("sensor").args(json.then_some("--json")))
+    shell::succeeds(bench.arg(what).args(json.then_some("--json")))
 }
 
 /// Measures with the rules of these folders; without any, with public ones or else our own.
@@ -51,4 +69,12 @@ fn sigma(json: bool, mut folders: Vec<PathBuf>) -> Result<bool> {
     bench.args(["run", "--locked", "--quiet", "--release", "-p", "sigma-peers"]);
     bench.args(["--bin", "sigma_bench", "--"]).args(json.then_some("--json"));
     shell::succeeds(bench.args(folders))
+}
+
+/// Measures the transport.
+fn transport(what: &str, json: bool) -> Result<bool> {
+    let mut bench = shell::cargo();
+    bench.args(["run", "--locked", "--quiet", "--release", "-p", "transport"]);
+    bench.args(["--bin", "transport_bench", "--", what]).args(json.then_some("--json"));
+    shell::succeeds(&mut bench)
 }

@@ -30,7 +30,7 @@ pub enum Need {
 }
 
 /// Programs that Debian's packages bring: need, program, package.
-const PACKAGES: [(Need, &str, &str); 19] = [
+const PACKAGES: [(Need, &str, &str); 20] = [
     (Need::Build, "cc", "gcc"),
     (Need::Build, "c++", "g++"),
     (Need::Build, "ld", "binutils"),
@@ -47,6 +47,7 @@ const PACKAGES: [(Need, &str, &str); 19] = [
     (Need::Bench, "bpftrace", "bpftrace"),
     (Need::Bench, "tcpdump", "tcpdump"),
     (Need::Bench, "softflowd", "softflowd"),
+    (Need::Bench, "nats-server", "nats-server"),
     (Need::Chart, "python3", "python3-venv"),
     (Need::Eval, "tshark", "tshark"),
     (Need::Eval, "capinfos", "wireshark-common"),

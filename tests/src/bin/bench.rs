@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use tests::bench::{self, Options, idle::Idle, report, size, watcher::Stand};
+use tests::bench::{self, Options, idle::Idle, latency::Latency, report, size, watcher::Stand};
 use tests::interrupt;
 
 #[derive(Debug, Parser)]
@@ -32,6 +32,15 @@ enum What {
         #[arg(long, hide = true)]
         alone: bool,
     },
+    /// How long it takes from an event in a kernel to its finding.
+    Latency {
+        /// Print one row as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Acts that are found.
+        #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..))]
+        acts: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,7 +56,19 @@ fn main() -> ExitCode {
 
 fn run(what: &What) -> Result<()> {
     interrupt::install()?;
-    let What::Sensor { json, pairs, scale, alone } = *what;
+    match *what {
+        What::Sensor { json, pairs, scale, alone } => {
+            sensor(json, Options { pairs, scale, peers: !alone })
+        }
+        What::Latency { json, acts } => {
+            let latency = Latency::measure(acts)?;
+            println!("{}", if json { latency.to_json().to_string() } else { latency.to_line() });
+            Ok(())
+        }
+    }
+}
+
+fn sensor(json: bool, options: Options) -> Result<()> {
     let tell = |value: Value, line: String| match json {
         true => println!("{value}"),
         false => println!("{line}"),
@@ -56,10 +77,8 @@ fn run(what: &What) -> Result<()> {
         println!("{}", report::heading());
     }
     let stand = Stand::new()?;
-    bench::storms(&stand, Options { pairs, scale, peers: !alone }, |row| {
-        tell(row.to_json(), row.to_line())
-    })?;
-    let idle = Idle::measure(&stand, scale)?;
+    bench::storms(&stand, options, |row| tell(row.to_json(), row.to_line()))?;
+    let idle = Idle::measure(&stand, options.scale)?;
     tell(idle.to_json(), idle.to_lines());
     for size in size::measure(&stand)? {
         tell(size.to_json(), size.to_line());

@@ -1,0 +1,18 @@
+//! What the transport between sensors and the brain costs.
+//!
+//! - [`mix`]: what hosts of a fleet tell in ordinary seconds, every signal among it.
+//! - [`parcel`]: records as they travel, and the same for formats that others use.
+//! - [`json`], [`protobuf`]: these formats.
+//! - [`size`]: bytes of a record on the wire, and how fast batches are made and read.
+//! - [`ingest`]: batches on disk, beside [`nats`].
+//! - [`fleet`]: one brain and very many sensors, which are [`load`].
+
+pub mod fleet;
+pub mod ingest;
+pub mod json;
+pub mod load;
+pub mod mix;
+pub mod nats;
+pub mod parcel;
+pub mod protobuf;
+pub mod size;
