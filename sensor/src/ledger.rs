@@ -171,7 +171,11 @@ impl Ledger {
     pub fn deliver(&mut self, events: &Events, position: Position) {
         self.delivered.add(events);
         if let Some(memory) = &self.memory {
-            memory.acknowledged(position);
+            // A brain that has nothing of this start says 0; what it has of an earlier start, whose
+            // batches are still on their way, is not forgotten for that.
+            if position.seq > 0 {
+                memory.acknowledged(position);
+            }
             memory.keep_events(Row::Delivered, &self.delivered);
         }
     }
@@ -227,31 +231,36 @@ impl Ledger {
             }
         }
         self.reported = totals;
-        self.keep_reported();
         lines
     }
 
     /// Takes lines of earlier reports into the next one: the brain did not get them.
     pub fn tell_again(&mut self, lines: &[Line]) {
-        let outcomes = || [SEEN, DELIVERED].into_iter().chain(REASONS);
-        for (signal, outcome, count) in lines {
-            let Some(signal) = Signal::ALL.iter().position(|known| known.name() == signal) else {
-                continue;
-            };
-            let outcome = outcomes().find(|known| known == outcome).unwrap_or(OTHER);
+        for (signal, outcome, count) in lines.iter().filter_map(known) {
             *self.again.entry((signal, outcome)).or_default() += count;
         }
     }
 
-    fn keep_reported(&self) {
+    /// Remembers for the next worker that lines of a report need not be told again: the disk has
+    /// them, or the brain.
+    pub fn keep_told(&self, lines: &[Line]) {
+        self.change_told(lines, u64::saturating_add);
+    }
+
+    /// Forgets that again: they were given up.
+    pub fn forget_told(&self, lines: &[Line]) {
+        self.change_told(lines, u64::saturating_sub);
+    }
+
+    fn change_told(&self, lines: &[Line], change: fn(u64, u64) -> u64) {
         let Some(memory) = &self.memory else { return };
-        for (&(signal, outcome), &total) in &self.reported {
+        for (signal, outcome, count) in lines.iter().filter_map(known) {
             let row = match outcome {
                 SEEN => Row::ReportedSeen,
                 DELIVERED => Row::ReportedDelivered,
                 reason => Row::ReportedLost(memory::place_of(reason)),
             };
-            memory.keep(row, signal, total);
+            memory.keep(row, signal, change(memory.of(row, signal), count));
         }
     }
 
@@ -303,6 +312,13 @@ impl Ledger {
         let of_signal = self.lost.iter().filter(|((s, _), _)| *s == signal as usize);
         of_signal.map(|(_, events)| events).sum()
     }
+}
+
+/// Returns a line with the signal's number, and the outcome as the ledger names it.
+fn known((signal, outcome, count): &Line) -> Option<(usize, &'static str, u64)> {
+    let signal = Signal::ALL.iter().position(|known| known.name() == signal)?;
+    let mut outcomes = [SEEN, DELIVERED].into_iter().chain(REASONS);
+    Some((signal, outcomes.find(|known| known == outcome).unwrap_or(OTHER), *count))
 }
 
 #[cfg(test)]
@@ -395,11 +411,17 @@ mod tests {
         first.read(Signal::Exec, 80);
         first.kernel(events(&[(Signal::Exec, 100)]), &full_ring(&[(Signal::Exec, 5)]));
         first.deliver(&events(&[(Signal::Exec, 50)]), POSITION);
+        let told = first.report();
         assert_eq!(
-            first.report(),
+            told,
             [("exec", "delivered", 50), ("exec", "ring_full", 5), ("exec", "seen", 100)]
         );
+        let line = |(signal, outcome, count): (&str, &str, u64)| {
+            (signal.to_owned(), outcome.to_owned(), count)
+        };
+        first.keep_told(&told.into_iter().map(line).collect::<Vec<Line>>());
         first.lose("spool_full", &events(&[(Signal::Exec, 4)]));
+        first.deliver(&Events::default(), Position { epoch: 2, seq: 0, ..POSITION });
         drop(first);
         // 80 were read: 50 delivered, 4 lost, 20 spooled, so 6 went with the worker.
         let (memory, resumed) = Memory::open(&path, 7).unwrap();

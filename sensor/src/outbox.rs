@@ -10,7 +10,8 @@ use wire::codec;
 use crate::batch::Cut;
 use crate::clock::ClockPair;
 use crate::ledger::memory::Memory;
-use crate::ledger::{Events, Ledger};
+use crate::ledger::{Events, Ledger, Line};
+use crate::spool::untold::{self, Told};
 use crate::spool::{Loss, Spool, SpoolStats};
 
 /// A batch that could not be encoded; the batcher's limits make it impossible, so it is counted.
@@ -24,6 +25,9 @@ pub struct Outbox {
     pub ledger: RefCell<Ledger>,
     arrived: [Notify; 2],
     acknowledged: Notify,
+    /// What coverage told in batches that only memory has: until the brain has them, a killed
+    /// worker's successor would have to tell it again.
+    unsure: RefCell<Vec<Told>>,
 }
 
 impl Outbox {
@@ -43,6 +47,7 @@ impl Outbox {
                 let mut waiting = *carried;
                 for position in memory.positions() {
                     waiting.subtract(&spool.acknowledge(position));
+                    spool.bridge(position);
                 }
                 Ledger::resume(memory, &waiting)
             }
@@ -61,6 +66,7 @@ impl Outbox {
             ledger: RefCell::new(ledger),
             arrived: Default::default(),
             acknowledged: Notify::new(),
+            unsure: RefCell::default(),
         }
     }
 
@@ -82,7 +88,19 @@ impl Outbox {
             }
         };
         self.lose(&losses);
+        self.told(position, untold::of(&cut.batch));
         self.arrived[position.lane as usize].notify_one();
+    }
+
+    fn told(&self, position: Position, lines: Vec<Line>) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.spool.borrow().is_in_memory(position.lane) {
+            self.unsure.borrow_mut().push((position, lines));
+        } else {
+            self.ledger.borrow().keep_told(&lines);
+        }
     }
 
     /// Waits for the lane's next frame.
@@ -101,6 +119,14 @@ impl Outbox {
     pub fn acknowledge(&self, position: Position) {
         let events = self.spool.borrow_mut().acknowledge(position);
         self.ledger.borrow_mut().deliver(&events, position);
+        self.unsure.borrow_mut().retain(|(at, lines)| {
+            let is_there =
+                (at.epoch, at.lane) == (position.epoch, position.lane) && at.seq <= position.seq;
+            if is_there {
+                self.ledger.borrow().keep_told(lines);
+            }
+            !is_there
+        });
         self.acknowledged.notify_one();
     }
 
@@ -128,10 +154,83 @@ impl Outbox {
 
     fn lose(&self, losses: &[Loss]) {
         let untold = self.spool.borrow_mut().take_untold();
-        self.ledger.borrow_mut().tell_again(&untold);
+        for (position, lines) in untold {
+            let mut unsure = self.unsure.borrow_mut();
+            let mut ledger = self.ledger.borrow_mut();
+            match unsure.iter().position(|(at, _)| *at == position) {
+                Some(at) => drop(unsure.swap_remove(at)),
+                None => ledger.forget_told(&lines),
+            }
+            ledger.tell_again(&lines);
+        }
         for (reason, events) in losses {
             tracing::warn!(reason, events = events.total(), "batches were given up");
             self.ledger.borrow_mut().lose(reason, events);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Batcher, CoverageText};
+    use crate::ledger::Signal;
+    use crate::spool::BYTES_MIN;
+
+    const LOAD: u64 = 7;
+    const SEEN: [(&str, &str, u64); 1] = [("exec", "seen", 5)];
+
+    fn open(state: &std::path::Path, now_ns: u64) -> Outbox {
+        let (spool, carried) = Spool::open(&state.join("spool"), BYTES_MIN, now_ns);
+        Outbox::kept(spool, &carried, Memory::open(&state.join("ledger"), LOAD).unwrap())
+    }
+
+    /// Tells what the ledger has to say, and returns where.
+    fn cover(outbox: &Outbox) -> (Vec<(&'static str, &'static str, u64)>, Position) {
+        let now = ClockPair { boot_ns: 1, unix_ns: 1 };
+        let mut batcher = Batcher::new(outbox.epoch(), now);
+        let ledger = outbox.ledger.borrow_mut().report();
+        let coverage = CoverageText { ledger: ledger.clone(), ..CoverageText::default() };
+        assert!(batcher.add_coverage(&coverage, now).is_none());
+        let cut = batcher.cut(Lane::Bulk, now).unwrap();
+        outbox.push(&cut);
+        (ledger, cut.batch.position)
+    }
+
+    fn see(outbox: &Outbox) {
+        let mut seen = Events::default();
+        seen.count(Signal::Exec, 5);
+        outbox.ledger.borrow_mut().kernel(seen, &[0; sensor_abi::loss::Loss::SLOTS]);
+    }
+
+    #[test]
+    fn what_coverage_told_on_disk_is_not_told_again_by_the_next_worker() {
+        let state = tempfile::tempdir().unwrap();
+        let outbox = open(state.path(), 5);
+        see(&outbox);
+        assert_eq!(cover(&outbox).0, SEEN);
+        drop(outbox);
+        let outbox = open(state.path(), 6);
+        see(&outbox);
+        assert_eq!(cover(&outbox).0, []);
+    }
+
+    #[test]
+    fn what_coverage_told_in_memory_is_told_again_unless_the_brain_has_it() {
+        let state = tempfile::tempdir().unwrap();
+        // No folder can be made where a file is: the disk fails.
+        std::fs::write(state.path().join("spool"), b"").unwrap();
+        for now_ns in [5, 6] {
+            let outbox = open(state.path(), now_ns);
+            see(&outbox);
+            let (told, position) = cover(&outbox);
+            assert_eq!(told, SEEN);
+            if now_ns == 6 {
+                outbox.acknowledge(position);
+            }
+        }
+        let outbox = open(state.path(), 7);
+        see(&outbox);
+        assert_eq!(cover(&outbox).0, []);
     }
 }

@@ -18,13 +18,14 @@ use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec;
 
 use crate::clock::ClockPair;
-use crate::ledger::{Events, Line};
+use crate::ledger::Events;
 
 mod recover;
 mod segment;
-mod untold;
+pub mod untold;
 
 use segment::Segment;
+use untold::Told;
 
 /// Bytes after which a segment is closed: the grain in which a full spool gives up batches.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
@@ -89,7 +90,7 @@ pub struct Spool {
     disk_errors: u64,
     torn_bytes: u64,
     /// What coverage said in batches that were given up.
-    untold: Vec<Line>,
+    untold: Vec<Told>,
 }
 
 impl Spool {
@@ -257,8 +258,25 @@ impl Spool {
 
     /// Returns what coverage said in batches that were given up since the last call; it has to be
     /// said again.
-    pub fn take_untold(&mut self) -> Vec<Line> {
+    pub fn take_untold(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.untold)
+    }
+
+    /// Returns whether the lane's newest frame would go with a killed process.
+    pub fn is_in_memory(&self, lane: Lane) -> bool {
+        self.lanes[lane as usize].back().is_some_and(Piece::is_in_memory)
+    }
+
+    /// Puts a gap between what the brain has and what is here: what was in between was only in the
+    /// memory of a process that was killed.
+    pub fn bridge(&mut self, known: Position) {
+        let pieces = &self.lanes[known.lane as usize];
+        let Some(at) = pieces.iter().position(|piece| piece.epoch == known.epoch) else { return };
+        let (first, _) = recover::span(&pieces[at].part);
+        if first > known.seq + 1 {
+            let gap = Part::Gap { first: known.seq + 1, last: first - 1, sent: known.seq };
+            self.put_gap(known.lane, at, known.epoch, gap);
+        }
     }
 
     /// Returns how full the spool is.

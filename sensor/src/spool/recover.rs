@@ -93,7 +93,8 @@ fn bridge(queue: &mut VecDeque<Piece>, epoch: u64, next: &Part) {
     }
 }
 
-fn span(part: &Part) -> (u64, u64) {
+/// Returns the first and the last number of a part.
+pub(super) fn span(part: &Part) -> (u64, u64) {
     match part {
         Part::Frames(segment) => (segment.first, segment.last),
         Part::Gap { first, last, .. } => (*first, *last),

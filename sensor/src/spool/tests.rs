@@ -82,6 +82,22 @@ fn a_killed_sensor_finds_its_frames_again_under_their_own_epoch() {
 }
 
 #[test]
+fn a_gap_stands_in_for_what_only_memory_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
+    push(&mut spool, Lane::Bulk, 7, 0);
+    drop(spool);
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 9);
+    let known = |seq| Position { epoch: 5, lane: Lane::Bulk, seq };
+    spool.bridge(known(4));
+    assert_eq!(send_all(&mut spool, Lane::Bulk), [(5, 5), (5, 6), (5, 7)]);
+    spool.bridge(known(7));
+    spool.bridge(Position { epoch: 4, ..known(1) });
+    spool.rewind();
+    assert_eq!(send_all(&mut spool, Lane::Bulk), [(5, 5), (5, 6), (5, 7)]);
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
@@ -183,7 +199,8 @@ fn coverage_that_is_given_up_is_to_be_said_again() {
     for seq in 3..=20 {
         push(&mut spool, Lane::Bulk, seq, 400_000);
     }
-    assert_eq!(spool.take_untold(), [("exec".to_owned(), "seen".to_owned(), 14)]);
+    let line = ("exec".to_owned(), "seen".to_owned(), 14);
+    assert_eq!(spool.take_untold(), [(position(2), vec![line])]);
     assert_eq!(spool.take_untold(), []);
 }
 
