@@ -17,6 +17,8 @@ pub mod coverage;
 mod detector;
 mod embedded;
 pub mod exception;
+#[cfg(test)]
+mod hostile;
 pub mod loader;
 pub mod node;
 pub mod review;

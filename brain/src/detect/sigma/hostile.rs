@@ -107,6 +107,6 @@ fn values_that_mean_harm_cost_as_much_as_their_length() {
             }
         }
     }
-    println!("worst: {:.0} ns/byte: {}", worst.0, worst.1);
+    println!("figure D-10: {:.0} ns/byte at worst: {}", worst.0, worst.1);
     assert!(worst.0 < 5_000.0, "{worst:?}");
 }
