@@ -14,7 +14,11 @@ $bb mount -t debugfs debugfs /sys/kernel/debug
 $bb mount -t securityfs securityfs /sys/kernel/security
 $bb mount -t bpf bpf /sys/fs/bpf
 $bb mount -t cgroup2 cgroup2 /sys/fs/cgroup
-$bb mkdir -p /dev/pts /dev/shm
+$bb mkdir -p /dev/pts /dev/shm /var/lib/sakuramori
+# One test fills a log with zeros until its time is over: the brain's disk is another one.
+$bb mount -t tmpfs -o size=64m tmpfs /var/log
+$bb mount -t tmpfs tmpfs /var/lib/sakuramori
+: >/var/log/auth.log
 $bb mount -t devpts devpts /dev/pts
 $bb stty -onlcr
 $bb ip link set lo up
