@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Least time between two looks at the rings, and the most that a security record waits in the
 /// sensor: what comes together is read together.
-pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Time between two looks while nothing comes. Records wake the sensor; what does not announce
 /// itself, such as a line of a log, waits so long.
 const REST_INTERVAL: Duration = Duration::from_millis(250);

@@ -9,6 +9,9 @@ use std::{
 
 /// Most descriptors that are looked at; the sensor has far fewer.
 const DESCRIPTORS_MAX: usize = 4_096;
+/// What the names of descriptors of programs and of maps end with: most are those, and what the
+/// kernel says of them is worth no look where links are wanted.
+const NO_LINKS: [&[u8]; 2] = [b"bpf-prog", b"bpf-map"];
 
 /// What this process holds to keep the programs attached.
 #[derive(Debug, Default)]
@@ -80,10 +83,6 @@ pub(super) fn programs() -> BTreeMap<u32, RawFd> {
 fn shown() -> BTreeMap<u32, Shown> {
     each(may_be_link, |_, text| parse(text).map(|link| (link.id, link)))
 }
-
-/// What the names of descriptors of programs and of maps end with: most are those, and what the
-/// kernel says of them is worth no look where links are wanted.
-const NO_LINKS: [&[u8]; 2] = [b"bpf-prog", b"bpf-map"];
 
 fn may_be_link(descriptor: RawFd) -> bool {
     let name = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();

@@ -76,8 +76,6 @@ done
 $bb sleep 15
 $bb tail -3 /var/log/sensor
 $bb grep -aE "ERROR|panicked|error" /var/log/brain | $bb tail -20
-$bb df -h / | $bb tail -1
-$bb free -m | $bb head -2
 sakuramori-brain findings --json | $bb sed 's/^/ATOMIC-FINDING /'
 echo ATOMIC-DONE
 $bb poweroff -f
