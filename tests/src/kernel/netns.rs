@@ -96,7 +96,7 @@ impl Namespace {
     }
 
     /// Returns what the interface itself counted.
-    pub fn counters(&self) -> Result<Sums> {
+    pub fn counters(&self) -> Result<Counters> {
         let text = self.inside(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
         let line = text
             .lines()
@@ -105,12 +105,24 @@ impl Namespace {
         let numbers: Vec<u64> =
             line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
         match numbers[..] {
-            [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] => {
-                Ok(Sums { rx_packets, rx_bytes, tx_packets, tx_bytes })
+            [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, _, tx_dropped, ..] => {
+                Ok(Counters {
+                    sums: Sums { rx_packets, rx_bytes, tx_packets, tx_bytes },
+                    tx_dropped,
+                })
             }
             _ => bail!("/proc/net/dev has an unknown form: {line}"),
         }
     }
+}
+
+/// What an interface counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// What came and what left.
+    pub sums: Sums,
+    /// What was to leave when the driver had no room.
+    pub tx_dropped: u64,
 }
 
 impl Drop for Namespace {
