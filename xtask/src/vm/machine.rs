@@ -13,6 +13,8 @@ use super::verdict::Verdict;
 
 /// Time for a guest to power off once it has told how the trials ended.
 const POWER_OFF: Duration = Duration::from_secs(10);
+/// Times that a kernel is booted which does not reach its first process.
+const BOOTS_MAX: u32 = 3;
 /// Lines that may wait to be shown; the guest waits when there are more.
 const LINES_MAX: usize = 1024;
 /// Memory of a guest that holds little more than the trials' program.
@@ -38,7 +40,28 @@ impl Drop for Machine {
 
 /// Boots a kernel and reads its output until it has ended or the time is over. Lines are shown
 /// behind the guest's name, since another one may print as well.
+///
+/// At times an emulated kernel falls while it patches its own code at boot, before anything of ours
+/// runs; then it is booted again, and that is said.
 pub fn boot(image: &Path, initrd: &Path, name: &str, limit: Duration) -> Result<Verdict> {
+    for _ in 1..BOOTS_MAX {
+        let verdict = boot_once(image, initrd, name, limit)?;
+        if verdict.has_begun() {
+            return whole(verdict);
+        }
+        println!("{name}  the kernel stopped before its first process; it is booted again");
+    }
+    whole(boot_once(image, initrd, name, limit)?)
+}
+
+fn whole(verdict: Verdict) -> Result<Verdict> {
+    if !verdict.has_ended() {
+        bail!("the guest stopped before the trials had ended ({verdict})");
+    }
+    Ok(verdict)
+}
+
+fn boot_once(image: &Path, initrd: &Path, name: &str, limit: Duration) -> Result<Verdict> {
     let mut machine = start(image, initrd, MEMORY)?;
     let lines = machine.lines()?;
     let mut end = Instant::now() + limit;
@@ -58,9 +81,6 @@ pub fn boot(image: &Path, initrd: &Path, name: &str, limit: Duration) -> Result<
                 bail!("the guest did not end within {} s ({verdict})", limit.as_secs());
             }
         }
-    }
-    if !verdict.has_ended() {
-        bail!("the guest stopped before the trials had ended ({verdict})");
     }
     Ok(verdict)
 }

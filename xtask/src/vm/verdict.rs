@@ -10,6 +10,8 @@ pub struct Verdict {
     count: Count,
     /// Names of trials that failed.
     failed: Vec<String>,
+    /// Whether the guest's first process was reached.
+    begun: bool,
     /// Exit status of the trials' program, once it has ended.
     code: Option<i32>,
 }
@@ -19,6 +21,7 @@ impl Verdict {
     pub fn read_line(&mut self, line: &str) {
         let line = line.trim();
         self.count.read_line(line);
+        self.begun |= line.starts_with("SAKURAMORI-VM-START");
         if let Some(code) = line.strip_prefix("SAKURAMORI-VM-EXIT") {
             // A program that left no status was killed.
             self.code = Some(code.trim().parse().unwrap_or(-1));
@@ -27,6 +30,11 @@ impl Verdict {
         {
             self.failed.push(name.trim().to_owned());
         }
+    }
+
+    /// Whether the kernel came as far as the guest's first process.
+    pub fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Whether the trials' program has ended, well or not.
@@ -79,10 +87,12 @@ mod tests {
     #[test]
     fn a_whole_run_is_good() {
         let verdict = read(
-            "test a::b ... ok\ntest c   ... ignored, no modules here\n\
+            "SAKURAMORI-VM-START 6.1.0\n\
+             test a::b ... ok\ntest c   ... ignored, no modules here\n\
              test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
              SAKURAMORI-VM-EXIT 0",
         );
+        assert!(verdict.has_begun() && !read("Kernel panic - not syncing").has_begun());
         assert!(verdict.is_good());
         let said = "1 passed, 0 failed, 1 skipped\n  skipped c: no modules here";
         assert_eq!(verdict.to_string(), said);
