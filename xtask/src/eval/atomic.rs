@@ -2,8 +2,8 @@
 //! of them are found, and why the others are not.
 //!
 //! The guest has no disk and no network. It runs the tests one after the other, each within a
-//! bounded time, and tells when each began and ended; at its end the brain prints its findings. A
-//! test is found when a finding has evidence from its time.
+//! bounded time, and tells when each began and ended, and which findings are new or have grown. A
+//! test is found when a finding was last seen, or has evidence, from its time.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::RecvTimeoutError;

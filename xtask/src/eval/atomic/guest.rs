@@ -17,7 +17,7 @@ use crate::vm::kernel::Kernel;
 
 /// Packages of this machine whose programs a small server has. What is not installed here is not in
 /// the guest, and tests that need it say so.
-const PACKAGES: [&str; 41] = [
+const PACKAGES: [&str; 42] = [
     "acl",
     "at",
     "base-files",
@@ -54,17 +54,21 @@ const PACKAGES: [&str; 41] = [
     "sudo",
     "tar",
     "tcpdump",
+    "ufw",
     "util-linux",
     "wget",
     "xz-utils",
     "zip",
     "python3.11-minimal",
 ];
+/// Their configuration that is in the guest, by the beginnings of its paths.
+const CONFIGURATION: [&str; 6] =
+    ["/etc/cron", "/etc/default", "/etc/init.d", "/etc/login.defs", "/etc/skel", "/etc/ufw"];
 /// Python's own modules, without which it does nothing.
 const PYTHON: &str = "/usr/lib/python3.11";
 /// Bytes of a file that is no program; larger ones are data that no test needs.
 const DATA_MAX: u64 = 1024 * 1024;
-const MOUNT_POINTS: [&str; 10] = [
+const MOUNT_POINTS: [&str; 11] = [
     "proc",
     "sys",
     "dev",
@@ -74,7 +78,8 @@ const MOUNT_POINTS: [&str; 10] = [
     "home/user",
     "var/log",
     "var/tmp",
-    "var/spool/cron",
+    "var/spool/cron/crontabs",
+    "var/spool/mail",
 ];
 /// Accounts: tests run as root or as a user without rights.
 const FILES: [(&str, &str); 9] = [
@@ -159,7 +164,10 @@ fn add_packages(archive: &mut Archive) -> Result<()> {
             continue;
         };
         let left_out = ["/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/etc/"];
-        for path in list.lines().filter(|path| !left_out.iter().any(|out| path.starts_with(out))) {
+        let begins_as =
+            |path: &str, with: &[&str]| with.iter().any(|begin| path.starts_with(begin));
+        let is_taken = |path: &&str| begins_as(path, &CONFIGURATION) || !begins_as(path, &left_out);
+        for path in list.lines().filter(is_taken) {
             add_path(archive, Path::new(path), &mut needed)?;
         }
     }

@@ -18,7 +18,9 @@ $bb mkdir -p /dev/pts /dev/shm /var/lib/sakuramori
 # One test fills a log with zeros until its time is over: the brain's disk is another one.
 $bb mount -t tmpfs -o size=64m tmpfs /var/log
 $bb mount -t tmpfs tmpfs /var/lib/sakuramori
-: >/var/log/auth.log
+for file in auth.log messages secure syslog system.log ufw.log; do
+    echo "$($bb date) guest kernel: up" >/var/log/$file
+done
 $bb mount -t devpts devpts /dev/pts
 $bb stty -onlcr
 $bb ip link set lo up
@@ -51,6 +53,15 @@ until sakuramori-brain hosts --json 2>/dev/null | $bb grep -q '"canary"'; do
 done
 echo "sensor and brain run after $($bb cut -d' ' -f1 /proc/uptime) s"
 
+# Prints the findings that are new or have grown since the last time.
+before=/run/findings.before now=/run/findings.now
+: >$before
+told() {
+    sakuramori-brain findings --json | $bb sort >$now
+    comm -13 $before $now | $bb sed 's/^/ATOMIC-FINDING /'
+    $bb mv $now $before
+}
+
 # Those that the test starts are ended with it.
 for job in /job/*; do
     id=${job#/job/*_}
@@ -68,6 +79,8 @@ for job in /job/*; do
     code=$?
     $bb sleep 1
     echo "ATOMIC-END $id $($bb date +%s) $code"
+    $bb sleep 1
+    told
     [ -e "$job/after.sh" ] && $bb timeout -s KILL 10 sh "$job/after.sh" >/dev/null 2>&1 </dev/null
     $bb sleep 1
 done
@@ -76,6 +89,6 @@ done
 $bb sleep 15
 $bb tail -3 /var/log/sensor
 $bb grep -aE "ERROR|panicked|error" /var/log/brain | $bb tail -20
-sakuramori-brain findings --json | $bb sed 's/^/ATOMIC-FINDING /'
+told
 echo ATOMIC-DONE
 $bb poweroff -f

@@ -1,6 +1,6 @@
-//! What the guest tells: when each test began and ended, and the brain's findings.
+//! What the guest tells: when each test began and ended, and which findings grew meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub struct Told {
     runs: BTreeMap<String, Run>,
+    /// Findings as they were each time that they had changed: one gathers what many tests do.
     findings: Vec<Value>,
     ended: bool,
 }
@@ -66,24 +67,20 @@ impl Told {
         self.runs.get(id).copied()
     }
 
-    /// Returns the types of the findings that have evidence from a test's time.
+    /// Returns the types of the findings that a test made or added to: they were last seen, or have
+    /// evidence, from its time.
     pub fn findings_in(&self, run: Run) -> Vec<String> {
-        let inside = |text: &str| {
-            seconds(text).is_some_and(|time| (run.begin_s..=run.end_s).contains(&time))
+        let inside = |time: &Value| {
+            let time = time.as_str().and_then(seconds);
+            time.is_some_and(|time| (run.begin_s..=run.end_s).contains(&time))
         };
-        let has_evidence = |finding: &&Value| {
+        let is_of_run = |finding: &&Value| {
             let evidence = finding["evidence"].as_array().into_iter().flatten();
-            evidence.filter_map(|evidence| evidence["time"].as_str()).any(inside)
+            inside(&finding["last_seen"]) || evidence.map(|one| &one["time"]).any(inside)
         };
-        let mut types: Vec<String> = self
-            .findings
-            .iter()
-            .filter(has_evidence)
-            .filter_map(|finding| finding["type"].as_str().map(str::to_owned))
-            .collect();
-        types.sort();
-        types.dedup();
-        types
+        let of_run = self.findings.iter().filter(is_of_run);
+        let types: BTreeSet<&str> = of_run.filter_map(|finding| finding["type"].as_str()).collect();
+        types.into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -112,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_is_found_by_evidence_from_its_time() {
+    fn a_test_is_found_by_what_a_finding_saw_in_its_time() {
         let mut told = Told::default();
         for line in [
             "ATOMIC-BEGIN T1-1 100",
@@ -122,13 +119,15 @@ mod tests {
             "ATOMIC-END T1-2 105 127",
             r#"ATOMIC-FINDING {"type":"A","evidence":[{"time":"1970-01-01T00:01:42Z"}]}"#,
             r#"ATOMIC-FINDING {"type":"B","evidence":[{"time":"1970-01-01T00:00:02Z"}]}"#,
+            r#"ATOMIC-FINDING {"type":"C","last_seen":"1970-01-01T00:01:43.5Z","evidence":[]}"#,
+            r#"ATOMIC-FINDING {"type":"C","last_seen":"1970-01-01T00:03:00Z","evidence":[]}"#,
             "ATOMIC-DONE",
         ] {
             told.read_line(line);
         }
         assert!(told.has_ended());
         let run = told.run_of("T1-1").unwrap();
-        assert_eq!(told.findings_in(run), ["A"]);
+        assert_eq!(told.findings_in(run), ["A", "C"]);
         let second = told.run_of("T1-2").unwrap();
         assert_eq!((told.findings_in(second).len(), second.code), (0, NOT_FOUND));
     }
