@@ -20,7 +20,7 @@ use crate::detect::prepared::{Prepared, Replaced};
 use crate::finding::{Change, Decision, FindingId, FindingSet, Signal, State};
 use crate::fleet::Fleet;
 use crate::identity::SensorId;
-use crate::journal::{Entry, JournalError, Logged, Opened, Payload};
+use crate::journal::{self, Entry, JournalError, Logged, Opened, Payload};
 use crate::metrics::{self, Metrics};
 use crate::policy::{Exceptions, PolicySet};
 use crate::record::{Host, HostId};
@@ -184,8 +184,8 @@ impl Engine {
     fn replay(&mut self, entry: Entry, warm: bool) {
         let Entry { index, received_ns, payload } = entry;
         match payload {
-            Payload::Batch { sensor, frame, .. } => {
-                let batch = match wire::codec::decode_batch_frame(&frame) {
+            Payload::Batch { sensor, correction_ns, frame, .. } => {
+                let batch = match journal::batch_of(&frame, correction_ns) {
                     Ok(batch) => Box::new(batch),
                     // It was decoded before it was stored; another version of this program wrote
                     // it.
@@ -334,8 +334,10 @@ impl Engine {
         }
     }
 
-    /// Writes what has changed. Returns the journal index up to which everything is stored.
+    /// Writes what has changed. Returns the journal index up to which everything is stored. On a
+    /// full disk what has changed stays noted.
     pub fn checkpoint(&mut self) -> Result<u64, StoreError> {
+        self.parts.store.findings.has_room()?;
         let changes = Changes {
             changed: self.changed.iter().filter_map(|id| self.findings.get(id)).collect(),
             removed: self.removed.clone(),
@@ -407,9 +409,18 @@ pub async fn run(mut engine: Engine, mut channels: Channels) -> Result<(), Store
                 if stored == Some(engine.at.index) && engine.changed.is_empty() {
                     continue;
                 }
-                let index = engine.checkpoint()?;
-                stored = Some(index);
-                channels.checkpointed.send_replace(index);
+                match engine.checkpoint() {
+                    Ok(index) => {
+                        stored = Some(index);
+                        channels.checkpointed.send_replace(index);
+                    }
+                    // The journal keeps what is not stored yet.
+                    Err(error @ StoreError::Full { .. }) => {
+                        engine.parts.metrics.checkpoints_failed.inc();
+                        tracing::error!(%error, "no checkpoint could be written");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
     }

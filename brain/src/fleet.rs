@@ -15,6 +15,10 @@ use crate::identity::SensorId;
 use crate::metrics::Metrics;
 use crate::text;
 
+mod clock;
+
+pub use clock::{HostClock, Reading};
+
 /// Signals and outcomes of one host that are told apart; a sensor of this version names about
 /// twenty.
 const LEDGER_MAX: usize = 256;
@@ -30,9 +34,6 @@ const PROBLEM_MAX: usize = 4_096;
 
 /// A rate forgets what is older than about this.
 const RATE_SPAN_S: f64 = 10.0;
-
-/// The clock offset is the best of this span.
-const OFFSET_SPAN_NS: u64 = 60 * SECOND_NS;
 
 /// A loss makes a host degraded for this long.
 const LOSS_SPAN_NS: u64 = 60 * SECOND_NS;
@@ -136,7 +137,10 @@ pub struct Status {
     #[serde(skip)]
     rate: Rate,
     #[serde(skip)]
-    offset: Offset,
+    epoch: u64,
+    /// What its clocks are worth.
+    #[serde(default)]
+    pub clock: HostClock,
     /// When its last batch arrived, or it last connected.
     pub last_seen_ns: u64,
     /// What it says of itself.
@@ -167,11 +171,6 @@ impl Status {
     pub fn records_per_second(&self, now_ns: u64) -> f64 {
         self.rate.at(now_ns)
     }
-
-    /// Returns how far the host's clock is ahead of the brain's.
-    pub fn clock_offset_ms(&self) -> f64 {
-        self.offset.best_ns as f64 / 1e6
-    }
 }
 
 /// A decaying rate.
@@ -191,24 +190,6 @@ impl Rate {
     fn add(&mut self, count: usize, now_ns: u64) {
         self.per_second = self.at(now_ns) + count as f64 / RATE_SPAN_S;
         self.at_ns = now_ns;
-    }
-}
-
-/// A batch's clock was read before it travelled, so its offset is too low by the way, or by hours
-/// when it waited in a spool: the highest is the best.
-#[derive(Clone, Copy, Debug, Default)]
-struct Offset {
-    best_ns: i64,
-    since_ns: u64,
-}
-
-impl Offset {
-    fn add(&mut self, host_ns: u64, now_ns: u64) {
-        let offset = host_ns.cast_signed().saturating_sub(now_ns.cast_signed());
-        if self.since_ns == 0 || now_ns.saturating_sub(self.since_ns) > OFFSET_SPAN_NS {
-            *self = Self { best_ns: offset, since_ns: now_ns };
-        }
-        self.best_ns = self.best_ns.max(offset);
     }
 }
 
@@ -245,6 +226,7 @@ impl Fleet {
         let status = hosts.entry(id).or_default();
         status.connected_ns = Some(now_ns);
         status.connection = connection;
+        status.epoch = hello.epoch;
         status.address = Some(address);
         status.last_seen_ns = now_ns;
         status.superseded += u64::from(superseded);
@@ -254,6 +236,24 @@ impl Fleet {
             boot_id: fact(&hello.boot_id),
             cpus: hello.cpus,
         };
+        status.clock.booted(&status.facts.boot_id);
+    }
+
+    /// Notes what a host's clocks said. Returns how far its calendar clock was set since it was
+    /// last asked, if it was.
+    pub fn heard_time(&self, id: SensorId, reading: Reading) -> Option<i64> {
+        let mut hosts = self.write();
+        let status = hosts.entry(id).or_default();
+        status.clock.hear(reading)
+    }
+
+    /// Returns by how much the times of a batch must be moved to be the brain's.
+    pub fn correction_ns(&self, id: SensorId, batch: &Batch, received_ns: u64) -> i64 {
+        let hosts = self.read();
+        let Some(status) = hosts.get(&id) else { return 0 };
+        // A sensor's run is within one boot; what is left of earlier runs may be of another one.
+        let same_boot = status.epoch == batch.position.epoch;
+        status.clock.correction_ns(batch.clock, same_boot, received_ns)
     }
 
     /// Notes what a sensor made of the settings that it was sent.
@@ -288,7 +288,6 @@ impl Fleet {
         let status = hosts.entry(id).or_default();
         status.last_seen_ns = status.last_seen_ns.max(received_ns);
         status.rate.add(batch.record_count(), received_ns);
-        status.offset.add(batch.clock.unix_ns, received_ns);
         if let Some(report) = &batch.coverage {
             let coverage = status.coverage.get_or_insert_default();
             take_report(coverage, batch, report, received_ns, &self.metrics);
@@ -445,7 +444,6 @@ mod tests {
         let status = fleet.get(id);
         assert!(status.is_degraded(5 * SECOND_NS) && !status.is_degraded(500 * SECOND_NS));
         assert_eq!(status.coverage.as_ref().unwrap().cpu_percent, 2.0);
-        assert_eq!(status.clock_offset_ms(), -1000.0);
         let again = Fleet::new(fleet.take_changed(), metrics).get(id);
         assert_eq!(again.coverage, status.coverage);
     }

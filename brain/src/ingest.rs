@@ -24,6 +24,7 @@ use crate::policy::SensorPolicies;
 use crate::rate::RateLimit;
 use crate::store::Store;
 
+mod asking;
 mod enrol;
 mod frame;
 mod gate;
@@ -217,7 +218,8 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     let result = match tls::protocol(&connection) {
         // How a batch is written, each frame says for itself.
         Some(protocol) if [wire::ALPN_SESSION, wire::ALPN_COLUMNS].contains(&&*protocol) => {
-            session::run(&shared, &connection).await
+            let knows_time = protocol == wire::ALPN_COLUMNS;
+            session::run(&shared, &connection, knows_time).await
         }
         Some(protocol) if protocol == wire::ALPN_ENROL => enrol::run(&shared, &connection).await,
         // rustls has refused every other protocol already.

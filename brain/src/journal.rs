@@ -52,13 +52,22 @@ pub enum Append {
     Batch {
         /// Whose, by its certificate.
         sensor: SensorId,
-        /// What it says.
+        /// What it says, with corrected times.
         batch: Box<Batch>,
+        /// What its times were moved by, for the host's clock was wrong.
+        correction_ns: i64,
         /// Its frame, as it is kept.
         frame: Vec<u8>,
     },
     /// What an analyst decided about a finding.
     Decision(Vec<u8>),
+}
+
+/// Returns the batch of a journal's record, with corrected times.
+pub fn batch_of(frame: &[u8], correction_ns: i64) -> Result<Batch, wire::codec::FrameError> {
+    let mut batch = wire::codec::decode_batch_frame(frame)?;
+    batch.shift(correction_ns);
+    Ok(batch)
 }
 
 /// What became of an append; by then it is true on disk as well.

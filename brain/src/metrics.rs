@@ -105,6 +105,10 @@ pub struct Metrics {
     pub detector_evictions: Gauge,
     /// Findings given up because the set was full.
     pub findings_evicted: Gauge,
+    /// Hosts' clocks that were set.
+    pub clock_steps: Counter,
+    /// Checkpoints that could not be written for want of room.
+    pub checkpoints_failed: Counter,
     /// Journal position of the last checkpoint.
     pub checkpoint: Gauge,
     /// Times that the state store was found corrupt and built anew.
@@ -160,6 +164,8 @@ impl Metrics {
             detector_panics: Gauge::default(),
             detector_evictions: Gauge::default(),
             findings_evicted: Gauge::default(),
+            clock_steps: Counter::default(),
+            checkpoints_failed: Counter::default(),
             checkpoint: Gauge::default(),
             store_rebuilt: Counter::default(),
             notifications: Family::default(),
@@ -190,6 +196,8 @@ impl Metrics {
         r.register("ingest_records", "Records in new batches", self.records.clone());
         r.register("ingest_paced", "Frames that made a sensor wait", self.paced.clone());
         r.register("ingest_sequence_gaps", "Skipped sequence numbers", self.sequence_gaps.clone());
+        let steps = self.clock_steps.clone();
+        r.register("sensor_clock_steps", "Hosts' clocks that were set", steps);
         r.register("sensor_records_lost", "Losses that sensors report", self.lost.clone());
     }
 
@@ -228,6 +236,8 @@ impl Metrics {
             "Findings given up at a limit",
             self.findings_evicted.clone(),
         );
+        let failed = self.checkpoints_failed.clone();
+        r.register("checkpoints_failed", "Checkpoints without room on the disk", failed);
         r.register(
             "checkpoint_index",
             "Journal index of the last checkpoint",

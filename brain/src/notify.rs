@@ -4,7 +4,7 @@
 //! What is due is what the outbox does not hold, so nothing has to be queued twice, and a crash
 //! between sending and noting repeats one message at the most.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct Notifier {
     rate: RateLimit<()>,
     due: BTreeSet<FindingId>,
     going_on: BTreeSet<FindingId>,
+    /// Sent, but not in the outbox yet, for want of room on the disk.
+    unnoted: BTreeMap<FindingId, Sent>,
 }
 
 impl Notifier {
@@ -79,8 +81,8 @@ impl Notifier {
         let per_second = f64::from(rules.max_per_minute) / 60.0;
         // The whole minute's worth may go at once; what is more becomes a digest.
         let rate = RateLimit::new(rules.max_per_minute, per_second);
-        let (due, going_on) = (BTreeSet::new(), BTreeSet::new());
-        Self { board, store, metrics, webhook, rules, rate, due, going_on }
+        let (due, going_on, unnoted) = Default::default();
+        Self { board, store, metrics, webhook, rules, rate, due, going_on, unnoted }
     }
 
     /// Sends until `stop` turns true.
@@ -122,7 +124,11 @@ impl Notifier {
         if finding.severity.value() < self.rules.min_severity || finding.state != State::Open {
             return;
         }
-        match self.store.outbox.get(&finding.id) {
+        let sent = match self.unnoted.get(&finding.id) {
+            Some(sent) => Ok(Some(sent.clone())),
+            None => self.store.outbox.get(&finding.id),
+        };
+        match sent {
             Ok(None) => {
                 let now_ns = clock::now_ns();
                 let is_news = finding.first_ns >= self.rules.floor_ns
@@ -225,12 +231,16 @@ impl Notifier {
         }
         metrics::count(&self.metrics.notifications, outcome);
         let time_ns = clock::now_ns();
-        let note: Vec<_> =
-            findings.iter().map(|f| (f.id.clone(), Sent { time_ns, count: f.count })).collect();
+        let sent = findings.iter().map(|f| (f.id.clone(), Sent { time_ns, count: f.count }));
+        self.unnoted.extend(sent);
+        let note: Vec<_> = self.unnoted.clone().into_iter().collect();
         let store = Arc::clone(&self.store);
         let noted = tokio::task::spawn_blocking(move || store.outbox.note(&note)).await;
-        if let Ok(Err(error)) = noted {
-            tracing::error!(%error, "a message could not be noted as sent; it may be sent again");
+        match noted {
+            Ok(Err(error)) => {
+                tracing::error!(%error, "messages are not noted as sent; a restart sends them again");
+            }
+            _ => self.unnoted.clear(),
         }
     }
 }

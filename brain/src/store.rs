@@ -49,6 +49,14 @@ pub enum StoreError {
         /// Ours.
         known: u32,
     },
+    /// The disk is almost full.
+    #[error("{path} is almost full, {free} bytes are left; make room, then it goes on by itself")]
+    Full {
+        /// Where.
+        path: PathBuf,
+        /// Room that is left.
+        free: u64,
+    },
     /// A value cannot be written or read.
     #[error("a stored value is not what this version writes: {0}")]
     Value(#[from] serde_json::Error),

@@ -182,6 +182,37 @@ impl Batch {
             + usize::from(self.coverage.is_some())
     }
 
+    /// Moves the times of all records, as when the host's clock was wrong. What names a process is
+    /// no time, and stays.
+    pub fn shift(&mut self, by_ns: i64) {
+        let shift = |time: &mut u64| *time = time.saturating_add_signed(by_ns);
+        let shift_both = |first: &mut u64, last: &mut u64| [first, last].map(shift);
+        self.execs.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.exits.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.flows.iter_mut().for_each(|r| _ = shift_both(&mut r.first_ns, &mut r.last_ns));
+        self.connections.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.privileges.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.syscalls.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.activities.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.uses.iter_mut().for_each(|r| _ = shift_both(&mut r.first_ns, &mut r.last_ns));
+        self.sweeps.iter_mut().for_each(|r| _ = shift_both(&mut r.first_ns, &mut r.last_ns));
+        self.dns.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.tls.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.files.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.memory.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.urings.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.logins.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.inventory.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        self.scans.iter_mut().for_each(|r| shift(&mut r.time_ns));
+        if let Some(coverage) = &mut self.coverage {
+            let _ = shift_both(&mut coverage.start_ns, &mut coverage.end_ns);
+            // 0 stands for never.
+            if coverage.canary_ns > 0 {
+                shift(&mut coverage.canary_ns);
+            }
+        }
+    }
+
     /// Checks limits and that every index leads somewhere. Parents stand before their children, so
     /// a walk up the tree always ends.
     pub fn check(&self) -> Result<(), BatchError> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Position;
+use crate::batch::{Clock, Position};
 
 /// First frame of a session, from the sensor. Facts here are shown, never trusted as identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +120,22 @@ pub struct RuleReply {
     pub problem: String,
 }
 
+/// Asks what a host's clocks say, so that the brain can map the host's times onto its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeProbe {
+    /// Comes back in the answer.
+    pub number: u32,
+}
+
+/// What the clocks said when the probe was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeReply {
+    /// The probe's.
+    pub number: u32,
+    /// The host's clocks.
+    pub clock: Clock,
+}
+
 /// Every frame that is not a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
@@ -145,4 +161,8 @@ pub enum Control {
     RuleReply(RuleReply),
     /// Brain to sensor, when it asked.
     RulePart(RulePart),
+    /// Brain to sensor, at any time after the welcome of a [`crate::ALPN_COLUMNS`] session.
+    TimeProbe(TimeProbe),
+    /// Sensor to brain, answer to it.
+    TimeReply(TimeReply),
 }

@@ -33,8 +33,8 @@ pub const VERSION: u16 = 1;
 /// ALPN of the session between an enrolled sensor and the brain.
 pub const ALPN_SESSION: &[u8] = b"sakuramori/1";
 
-/// ALPN of a session whose brain takes batches as columns. A sensor offers both; a brain of before
-/// answers with [`ALPN_SESSION`], and gets rows.
+/// ALPN of a session whose brain takes batches as columns, and asks what the time is. A sensor
+/// offers both; a brain of before answers with [`ALPN_SESSION`], and gets rows.
 pub const ALPN_COLUMNS: &[u8] = b"sakuramori/1.1";
 
 /// ALPN of enrolment, where a sensor has no certificate yet.

@@ -11,7 +11,7 @@ use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, HEADER_LEN, Header};
 use wire::control::{
     Ack, Control, EnrolReply, EnrolRequest, Hello, Refusal, RuleOffer, RulePart, RuleReply,
-    Settings, SettingsReply, Welcome,
+    Settings, SettingsReply, TimeProbe, TimeReply, Welcome,
 };
 use wire::limits;
 use wire::record::{
@@ -368,6 +368,14 @@ fn controls() -> Vec<(&'static str, Control)> {
                 file: "f.yar".into(),
                 text: "rule t".into(),
                 rest: 2,
+            }),
+        ),
+        ("time-probe", Control::TimeProbe(TimeProbe { number: 3 })),
+        (
+            "time-reply",
+            Control::TimeReply(TimeReply {
+                number: 3,
+                clock: Clock { boot_ns: 4_000_000_005, unix_ns: 1_700_000_000_000_000_006 },
             }),
         ),
     ]

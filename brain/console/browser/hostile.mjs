@@ -73,6 +73,10 @@ export function hostileHost(text, index) {
     boot_id: text,
     cpus: 4_096,
     clock_offset_ms: -123_456.7,
+    clock_error_ms: 9_876_543.2,
+    clock_wrong: true,
+    clock_steps: 4_294_967_295,
+    clock_stepped: TIME,
     coverage: {
       hooks: [{ name: text, attached: text, reason: text }, { name: "exec", attached: null, reason: text }],
       ledger: [{ signal: text, seen: 9e15, delivered: 8e15, lost: [{ reason: text, count: 1e15 }, { reason: "x", count: 5 }] }],

@@ -138,6 +138,7 @@ pub(super) fn host(entry: &HostEntry, status: &Status, findings_open: usize, now
         (None, None) => "offline",
     };
     let last_seen_ns = status.last_seen_ns.max(entry.enrolled_ns);
+    let clock = status.clock.offset_ns(now_ns);
     json!({
         "id": entry.id,
         "name": text::visible_str(&entry.name),
@@ -153,7 +154,11 @@ pub(super) fn host(entry: &HostEntry, status: &Status, findings_open: usize, now
         "kernel": text::visible_str(&status.facts.kernel),
         "boot_id": text::visible_str(&status.facts.boot_id),
         "cpus": status.facts.cpus,
-        "clock_offset_ms": round(status.clock_offset_ms()),
+        "clock_offset_ms": clock.map(|(offset_ns, _)| round(offset_ns as f64 / 1e6)),
+        "clock_error_ms": clock.map(|(_, error_ns)| round(error_ns as f64 / 1e6)),
+        "clock_wrong": status.clock.is_wrong(now_ns),
+        "clock_steps": status.clock.steps,
+        "clock_stepped": (status.clock.steps > 0).then(|| rfc3339(status.clock.stepped_ns)),
         "settings": status.settings.as_ref().map(|settled| json!({
             "revision": settled.revision,
             "problem": (!settled.problem.is_empty()).then_some(&settled.problem),

@@ -166,7 +166,13 @@ pub(super) async fn hosts(json: bool, server: &Server) -> Result<()> {
     }
     let row = |h: &Value| {
         let degraded = h["degraded"].as_bool().unwrap_or(false);
-        let state = format!("{}{}", text(&h["state"]), if degraded { ", degraded" } else { "" });
+        let wrong = h["clock_wrong"].as_bool().unwrap_or(false);
+        let state = format!(
+            "{}{}{}",
+            text(&h["state"]),
+            if degraded { ", degraded" } else { "" },
+            if wrong { ", clock wrong" } else { "" }
+        );
         let keys = ["last_seen", "findings_open", "sensor_version", "kernel", "id"];
         let mut row = vec![text(&h["name"]), text(&h["role"]), state];
         row.extend(keys.map(|key| text(&h[key])));

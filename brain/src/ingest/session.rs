@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use wire::batch::{Lane, Position};
 use wire::codec;
 use wire::control::{
-    Ack, Control, Hello, Refusal, RuleOffer, RuleReply, Settings, SettingsReply, Welcome,
+    Ack, Control, Hello, Refusal, RuleOffer, RuleReply, Settings, SettingsReply, TimeReply, Welcome,
 };
 
+use super::asking::Asking;
 use super::frame;
 use super::pace::Pace;
 use super::refusal::Refused;
@@ -35,6 +37,9 @@ const REPLIES_MAX: usize = 4;
 /// A refusal gets so long to reach the sensor before the connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
 
+/// When a host's times move by more against the brain's, its clock may have been set.
+const DOUBT_NS: u64 = clock::SECOND_NS;
+
 /// A batch on its way to the disk.
 struct Pending {
     position: Position,
@@ -42,7 +47,11 @@ struct Pending {
 }
 
 /// Serves a session until it ends; a broken rule is an error.
-pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result<(), Refused> {
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    knows_time: bool,
+) -> Result<(), Refused> {
     let Some(id) = tls::sensor_id(connection) else {
         return Err(Refused::new(
             "no_client_certificate",
@@ -68,7 +77,8 @@ pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result
     shared.board.show_host(id);
     shared.metrics.sessions.inc();
     tracing::info!(sensor = %id, from = %connection.remote_address(), "session begins");
-    let result = serve(shared, connection, id, &mut control, receive, hello.epoch).await;
+    let asking = Asking::new(shared, id, knows_time);
+    let result = serve(shared, connection, id, &mut control, receive, hello.epoch, asking).await;
     shared.metrics.sessions.dec();
     shared.sessions.end(id, number);
     shared.fleet.disconnected(id, number);
@@ -115,6 +125,7 @@ async fn serve(
     control: &mut SendStream,
     receive: RecvStream,
     epoch: u64,
+    mut asking: Asking<'_>,
 ) -> Result<(), Refused> {
     let durable =
         Lane::ALL.map(|lane| shared.journal.durable(id, Position { epoch, lane, seq: 0 }));
@@ -133,10 +144,11 @@ async fn serve(
     let pace = Arc::new(Pace::new(shared.limits.bytes_per_second));
     loop {
         tokio::select! {
-            stream = connection.accept_uni() => match stream {
+            stream = connection.accept_uni(), if asking.is_settled() => match stream {
                 Ok(stream) => {
                     let (shared, pace) = (Arc::clone(shared), Arc::clone(&pace));
-                    lanes.spawn(read_lane(shared, id, stream, pace, pending.clone()));
+                    let doubt = asking.doubt();
+                    lanes.spawn(read_lane(shared, id, stream, pace, doubt, pending.clone()));
                 }
                 Err(error) => return Refused::lost(&error).map_or(Ok(()), Err),
             },
@@ -145,9 +157,11 @@ async fn serve(
             }
             Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
             () = tuning.changed() => tuning.tune(control).await,
+            () = asking.due() => asking.go_on(control).await,
             Some(reply) = replies.recv() => match reply {
                 Said::Settled(reply) => tuning.answered(reply)?,
                 Said::Tried(reply) => tuning.tried(control, reply).await?,
+                Said::Told(reply, heard) => asking.answered(reply, heard)?,
             },
             Some(ended) = listening.join_next() => {
                 ended.unwrap_or_else(|_| Err(Refused::internal()))?;
@@ -163,8 +177,9 @@ async fn listen(mut receive: RecvStream, said: mpsc::Sender<Said>) -> Result<(),
         let reply = match codec::decode_control(&frame.header, frame.body())? {
             Control::SettingsReply(reply) => Said::Settled(reply),
             Control::RuleReply(reply) => Said::Tried(reply),
+            Control::TimeReply(reply) => Said::Told(reply, Instant::now()),
             _ => {
-                let why = "after its hello a sensor only answers to settings and rules";
+                let why = "after its hello a sensor only answers";
                 return Err(Refused::new("unexpected_message", why));
             }
         };
@@ -179,6 +194,8 @@ async fn listen(mut receive: RecvStream, said: mpsc::Sender<Said>) -> Result<(),
 enum Said {
     Settled(SettingsReply),
     Tried(RuleReply),
+    /// With the time at which it came.
+    Told(TimeReply, Instant),
 }
 
 /// Tells a sensor what the policies want of it, and hears what became of that.
@@ -300,15 +317,24 @@ async fn read_lane(
     id: SensorId,
     mut stream: RecvStream,
     pace: Arc<Pace>,
+    doubt: Arc<Notify>,
     pending: mpsc::Sender<Pending>,
 ) -> Result<(), Refused> {
+    let mut corrected_ns = None;
     while let Some(frame) = frame::read(&mut stream).await? {
-        let batch = codec::decode_batch(&frame.header, frame.body())?;
+        let mut batch = codec::decode_batch(&frame.header, frame.body())?;
+        let correction_ns = shared.fleet.correction_ns(id, &batch, clock::now_ns());
+        batch.shift(correction_ns);
+        let before_ns = corrected_ns.replace(correction_ns).unwrap_or(correction_ns);
+        if correction_ns.abs_diff(before_ns) > DOUBT_NS {
+            doubt.notify_one();
+        }
         let position = batch.position;
         let records = batch.record_count() as u64;
         let wait = pace.spend(frame.bytes.len(), clock::now_ns());
         shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
-        let append = Append::Batch { sensor: id, batch: Box::new(batch), frame: frame.bytes };
+        let (batch, frame) = (Box::new(batch), frame.bytes);
+        let append = Append::Batch { sensor: id, batch, correction_ns, frame };
         let answer = shared.journal.append(append).await;
         metrics::count(&shared.metrics.batches, "received");
         shared.metrics.records.inc_by(records);

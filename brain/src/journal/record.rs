@@ -24,6 +24,7 @@ const CONTENT_MAX: usize = 64 << 20;
 const KIND_BATCH: u8 = 1;
 const KIND_HIGH_WATER: u8 = 2;
 const KIND_DECISION: u8 = 3;
+const KIND_CORRECTED_BATCH: u8 = 4;
 
 /// A record as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Payload {
         sensor: SensorId,
         /// Which.
         position: Position,
+        /// What its times must be moved by, for the host's clock was wrong.
+        correction_ns: i64,
         /// As it arrived.
         frame: Vec<u8>,
     },
@@ -74,7 +77,8 @@ impl Seal {
 pub(super) fn write(out: &mut Vec<u8>, seal: Seal, entry: &Entry) {
     let mut content = Vec::with_capacity(COMMON_LEN + 64);
     let kind = match &entry.payload {
-        Payload::Batch { .. } => KIND_BATCH,
+        Payload::Batch { correction_ns: 0, .. } => KIND_BATCH,
+        Payload::Batch { .. } => KIND_CORRECTED_BATCH,
         Payload::HighWater(_) => KIND_HIGH_WATER,
         Payload::Decision(_) => KIND_DECISION,
     };
@@ -82,8 +86,11 @@ pub(super) fn write(out: &mut Vec<u8>, seal: Seal, entry: &Entry) {
     content.extend_from_slice(&entry.index.to_le_bytes());
     content.extend_from_slice(&entry.received_ns.to_le_bytes());
     match &entry.payload {
-        Payload::Batch { sensor, position, frame } => {
+        Payload::Batch { sensor, position, correction_ns, frame } => {
             write_mark(&mut content, Place::of(*sensor, *position), position.seq);
+            if *correction_ns != 0 {
+                content.extend_from_slice(&correction_ns.to_le_bytes());
+            }
             content.extend_from_slice(frame);
         }
         Payload::HighWater(marks) => {
@@ -107,7 +114,7 @@ pub(super) fn read(bytes: &[u8], seal: Seal) -> Option<(Entry, usize)> {
     }
     let content = rest.get(..len)?;
     // The cheap look comes first: a search through a damaged part asks at every byte.
-    if !matches!(content[0], KIND_BATCH | KIND_HIGH_WATER | KIND_DECISION) {
+    if !(KIND_BATCH..=KIND_CORRECTED_BATCH).contains(&content[0]) {
         return None;
     }
     let crc = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
@@ -118,10 +125,14 @@ pub(super) fn read(bytes: &[u8], seal: Seal) -> Option<(Entry, usize)> {
     let index = take_u64(&mut content)?;
     let received_ns = take_u64(&mut content)?;
     let payload = match kind {
-        KIND_BATCH => {
+        KIND_BATCH | KIND_CORRECTED_BATCH => {
             let (Place { sensor, epoch, lane }, seq) = take_mark(&mut content)?;
             let position = Position { epoch, lane, seq };
-            Payload::Batch { sensor, position, frame: content.to_vec() }
+            let correction_ns = match kind {
+                KIND_BATCH => 0,
+                _ => take_u64(&mut content)?.cast_signed(),
+            };
+            Payload::Batch { sensor, position, correction_ns, frame: content.to_vec() }
         }
         KIND_HIGH_WATER => {
             let mut marks = Vec::new();

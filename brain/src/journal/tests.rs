@@ -12,7 +12,12 @@ fn batch(seq: u64) -> Batch {
 fn append(sensor: u8, seq: u64) -> Append {
     let batch = batch(seq);
     let frame = wire::codec::encode_batch(&batch).unwrap();
-    Append::Batch { sensor: SensorId([sensor; 16]), batch: Box::new(batch), frame }
+    Append::Batch {
+        sensor: SensorId([sensor; 16]),
+        batch: Box::new(batch),
+        correction_ns: i64::from(sensor) - 1,
+        frame,
+    }
 }
 
 fn settings() -> config::Journal {

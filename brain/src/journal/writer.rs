@@ -104,10 +104,9 @@ impl Log {
     /// many.
     fn roll(&mut self) -> Result<(), JournalError> {
         if self.open.bytes >= self.settings.segment_bytes {
-            match begin_segment(&self.dir, self.next_index) {
-                Ok(begun) => self.begin(begun)?,
-                // The open segment serves on until there is room for a new one.
-                Err(error) => tracing::warn!(%error, "no new journal segment could be begun"),
+            // The open segment serves on until there is room for a new one.
+            if let Err(error) = self.begin() {
+                tracing::warn!(%error, "no new journal segment could be begun");
             }
         }
         self.trim()?;
@@ -116,17 +115,22 @@ impl Log {
     }
 
     /// Goes on in a new segment, whose first record says what all earlier ones hold.
-    fn begin(&mut self, (file, open): (File, Summary)) -> Result<(), JournalError> {
+    fn begin(&mut self) -> Result<(), JournalError> {
+        let (mut file, mut open) = begin_segment(&self.dir, self.next_index)?;
+        let marks = Payload::HighWater(self.places.all());
+        let entry = Entry { index: self.next_index, received_ns: self.last_ns, payload: marks };
+        let mut bytes = Vec::new();
+        record::write(&mut bytes, Seal { nonce: open.nonce, offset: open.bytes }, &entry);
+        if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_data()) {
+            // Records that the open segment takes meanwhile must not lie behind it.
+            fs::remove_file(&open.path).map_err(failed("remove", &open.path))?;
+            return Err(failed("write", &open.path)(error).into());
+        }
+        open.bytes += bytes.len() as u64;
+        open.last_index = self.take_index();
+        open.last_ns = entry.received_ns;
         self.file = file;
         self.sealed.push(std::mem::replace(&mut self.open, open));
-        let marks = Payload::HighWater(self.places.all());
-        let entry = Entry { index: self.take_index(), received_ns: self.last_ns, payload: marks };
-        let mut bytes = Vec::new();
-        record::write(&mut bytes, self.seal(0), &entry);
-        let path = self.open.path.clone();
-        self.commit(&bytes).map_err(failed("write", &path))?;
-        self.open.last_index = entry.index;
-        self.open.last_ns = entry.received_ns;
         Ok(())
     }
 
@@ -266,14 +270,14 @@ impl Writer {
 
     fn add(&mut self, group: &mut Group, Command { append, reply }: Command) {
         match append {
-            Append::Batch { sensor, batch, frame } => {
+            Append::Batch { sensor, batch, correction_ns, frame } => {
                 if self.is_known(group, sensor, batch.position) {
                     group.duplicates.push(reply);
                     return;
                 }
                 let position = batch.position;
                 let bytes = frame.len();
-                let payload = Payload::Batch { sensor, position, frame };
+                let payload = Payload::Batch { sensor, position, correction_ns, frame };
                 let (index, received_ns) = self.write(group, payload);
                 group.marks.insert(Place::of(sensor, position), position.seq);
                 let logged = Logged::Batch { index, received_ns, sensor, bytes, batch };

@@ -76,6 +76,11 @@ impl Findings {
         Ok(stored)
     }
 
+    /// Returns an error when the disk has too little room to save anything.
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        self.state.has_room()
+    }
+
     /// Writes changes and the checkpoint in one step; durable when this returns.
     pub fn save(&self, checkpoint: &Checkpoint, changes: &Changes<'_>) -> Result<(), StoreError> {
         let key = |prefix: &[u8], id: &str| [prefix, id.as_bytes()].concat();

@@ -38,6 +38,7 @@ impl Outbox {
 
     /// Notes what was said of findings; durable when this returns.
     pub fn note(&self, sent: &[(FindingId, Sent)]) -> Result<(), StoreError> {
+        self.state.has_room()?;
         let mut batch = sled::Batch::default();
         for (id, sent) in sent {
             batch.insert(id.0.as_str(), serde_json::to_vec(sent)?);

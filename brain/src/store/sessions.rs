@@ -47,6 +47,7 @@ impl Sessions {
 
     /// Begins a session; returns the cookie's secret with it.
     pub fn begin(&self, user: &str, now_ns: u64) -> Result<(String, Session), StoreError> {
+        self.state.has_room()?;
         let secret = identity::random_secret();
         let csrf = identity::random_secret();
         let session = Session { user: user.to_owned(), csrf, began_ns: now_ns, seen_ns: now_ns };
@@ -65,7 +66,8 @@ impl Sessions {
             self.tree.remove(&key).map_err(failing("write"))?;
             return Ok(None);
         }
-        if now_ns.saturating_sub(session.seen_ns) > TOUCH_NS {
+        let is_due = now_ns.saturating_sub(session.seen_ns) > TOUCH_NS;
+        if is_due && self.state.has_room().is_ok() {
             session.seen_ns = now_ns;
             self.put(&key, &session)?;
         }

@@ -15,6 +15,10 @@ const SCHEMA_KEY: &[u8] = b"schema";
 /// Memory that sled may use for pages; the brain holds what it works on itself.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// Room that must be left on the disk for a write to begin. Once a write of sled has failed, the
+/// open database never writes again; this is more than one checkpoint of ours has ever grown it by.
+const ROOM_BYTES: u64 = 16 << 20;
+
 /// An open database.
 #[derive(Debug)]
 pub struct State {
@@ -63,6 +67,17 @@ impl State {
     /// Opens one table.
     pub fn tree(&self, name: &str) -> Result<sled::Tree, StoreError> {
         self.db.open_tree(name).map_err(failing("open a table of"))
+    }
+
+    /// Returns an error when the disk has too little room for a write to begin.
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        // Where this cannot be told, the write itself tells.
+        let Ok(disk) = nix::sys::statvfs::statvfs(&self.path) else { return Ok(()) };
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        if free < ROOM_BYTES {
+            return Err(StoreError::Full { path: self.path.clone(), free });
+        }
+        Ok(())
     }
 
     /// Makes everything written so far durable.

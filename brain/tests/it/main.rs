@@ -3,6 +3,7 @@
 mod alert;
 mod api;
 mod brain;
+mod clock;
 mod correlation;
 mod policies;
 mod refusal;

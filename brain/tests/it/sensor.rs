@@ -130,7 +130,12 @@ pub struct Session {
 
 impl Session {
     pub async fn begin(brain: SocketAddr, identity: &Identity, epoch: u64) -> Self {
-        let connection = connect(brain, wire::ALPN_SESSION, Some(identity)).await.unwrap();
+        Self::begin_as(wire::ALPN_SESSION, brain, identity, epoch).await
+    }
+
+    /// Begins a session of this protocol.
+    pub async fn begin_as(alpn: &[u8], brain: SocketAddr, identity: &Identity, epoch: u64) -> Self {
+        let connection = connect(brain, alpn, Some(identity)).await.unwrap();
         let (mut control, mut answers) = connection.open_bi().await.unwrap();
         write(&mut control, &Control::Hello(hello(epoch))).await;
         let Some(Control::Welcome(welcome)) = read(&mut answers).await else {

@@ -7,10 +7,11 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, RecvStream, SendStream};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use wire::batch::{Lane, Position};
+use wire::batch::{Clock, Lane, Position};
 use wire::codec;
-use wire::control::{Control, Hello, Refusal, RuleReply, Welcome};
+use wire::control::{Control, Hello, Refusal, RuleReply, TimeProbe, TimeReply, Welcome};
 
+use crate::clock::ClockPair;
 use crate::frame::{self, FrameIoError};
 use crate::outbox::Outbox;
 use crate::scan::rules::{self, Rules};
@@ -162,7 +163,7 @@ async fn speak(
     }
 }
 
-/// Takes acknowledgements, settings and rules until the session breaks.
+/// Takes acknowledgements, questions of time, settings and rules until the session breaks.
 async fn listen<'a>(
     control: &mut RecvStream,
     say: &mpsc::Sender<Answer<'a>>,
@@ -181,6 +182,10 @@ async fn listen<'a>(
             Control::Settings(settings) => {
                 let (reply, new) = takers.tuning.take(&settings);
                 (Control::SettingsReply(reply), new.then_some(takers.tuning))
+            }
+            Control::TimeProbe(TimeProbe { number }) => {
+                let ClockPair { boot_ns, unix_ns } = ClockPair::now();
+                (Control::TimeReply(TimeReply { number, clock: Clock { boot_ns, unix_ns } }), None)
             }
             Control::RuleOffer(offer) => {
                 let reply = match takers.rules {

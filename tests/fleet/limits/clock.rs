@@ -68,6 +68,8 @@ pub fn clock_is_set() -> Result<Completion> {
             Ok(((offset - STEP_S as f64 * 1e3).abs() < 1_000.0).then_some(offset))
         })?;
         let took = set_at.elapsed();
+        let host = guarded.brain.hosts()?.into_iter().next().context("the host is gone")?;
+        ensure!(host["clock_wrong"] == true && host["clock_steps"] == 1, "not flagged: {host}");
         let exec = guarded.ledger("exec", 2 * EXECUTIONS)?;
         let exit = guarded.ledger("exit", 2 * EXECUTIONS)?;
         ensure!(lost(&exec) + lost(&exit) == 0, "lost: {exec} {exit}");

@@ -201,7 +201,7 @@ async fn send(journal: Journal, frames: Arc<Frames>, until: Instant) -> Result<u
             break;
         }
         let batch = Box::new(codec::decode_batch_frame(frame)?);
-        let append = Append::Batch { sensor, batch, frame: frame.clone() };
+        let append = Append::Batch { sensor, batch, correction_ns: 0, frame: frame.clone() };
         waiting.push_back(journal.append(append).await);
     }
     for answer in waiting {

@@ -134,7 +134,14 @@ export interface Host {
   kernel: string;
   boot_id: string;
   cpus: number;
+  /** How far the host's clock is ahead of the brain's; null while the sensor has not told it. */
   clock_offset_ms: number | null;
+  /** The bound of that figure's error. */
+  clock_error_ms: number | null;
+  clock_wrong: boolean | null;
+  /** How often the clock was set, and when last. */
+  clock_steps: number;
+  clock_stepped: string | null;
   coverage: Coverage | null;
   records_per_second: number;
   findings_open: number;

@@ -6,6 +6,7 @@ import { api } from "../api/client";
 import { useHost } from "../api/queries";
 import type { Coverage, Host } from "../api/types";
 import { bytes, plural, rate } from "../text/number";
+import { clockState } from "../text/time";
 import { Icon } from "../ui/icons";
 import { Card, Empty, Fact, Failure, Heading, HostBadge, Loading, Time } from "../ui/parts";
 import { FormError } from "./entry";
@@ -89,7 +90,12 @@ function Machine({ host }: { host: Host }) {
           {host.kernel}
         </Fact>
         <Fact name="Processors">{host.cpus}</Fact>
-        <Fact name="Clock">{clockOffset(host.clock_offset_ms)}</Fact>
+        <Fact name="Clock">{clockState(host)}</Fact>
+        {host.clock_stepped && (
+          <Fact name="Clock set">
+            {host.clock_steps} {host.clock_steps === 1 ? "time" : "times"}, last <Time time={host.clock_stepped} />
+          </Fact>
+        )}
         <Fact name="Boot" mono>
           {host.boot_id}
         </Fact>
@@ -99,14 +105,6 @@ function Machine({ host }: { host: Host }) {
       </dl>
     </Card>
   );
-}
-
-function clockOffset(milliseconds: number | null): string {
-  if (milliseconds === null) return "unknown";
-  const size = Math.abs(milliseconds);
-  if (size < 0.05) return "in step with the brain";
-  const text = size < 1_000 ? `${size.toFixed(1)} ms` : `${(size / 1_000).toFixed(1)} s`;
-  return `${text} ${milliseconds > 0 ? "ahead of" : "behind"} the brain`;
 }
 
 function Sensor({ host }: { host: Host }) {

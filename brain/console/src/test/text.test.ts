@@ -5,7 +5,7 @@ import { balance, lostShare } from "../text/ledger";
 import { bytes, plural, rate, short } from "../text/number";
 import { passwordProblem } from "../text/password";
 import { SPARK_HEIGHT, SPARK_WIDTH, sparkPoints } from "../text/spark";
-import { absolute, between, clock, offset, relative } from "../text/time";
+import { absolute, between, clock, clockState, offset, relative } from "../text/time";
 import { branches, owner } from "../text/tree";
 import { fieldText, flag, techniqueUrl } from "../text/words";
 import { processOf } from "./samples";
@@ -33,6 +33,15 @@ describe("times", () => {
     expect(absolute("2026-11-23T10:00:00.123Z")).toBe("2026-11-23 10:00:00.123 UTC");
     expect(clock("2026-11-23T10:00:00.123Z")).toBe("10:00:00.123");
     expect([absolute("yesterday"), clock("yesterday"), relative("yesterday", 0)]).toEqual(Array(3).fill("yesterday"));
+  });
+
+  it.each([
+    [null, null, null, "unknown"],
+    [0.4, 0.9, false, "in step with the brain (± 0.9 ms)"],
+    [-12.3, 3.1, false, "12.3 ms behind the brain (± 3.1 ms)"],
+    [3_600_012, 1_500, true, "wrong, records are corrected: 3600.0 s ahead of the brain (± 1.5 s)"],
+  ])("tell of a host's clock that is %d ± %d ms off", (offset, error, wrong, text) => {
+    expect(clockState({ clock_offset_ms: offset, clock_error_ms: error, clock_wrong: wrong })).toBe(text);
   });
 
   it("have spans and offsets", () => {

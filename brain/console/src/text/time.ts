@@ -61,3 +61,22 @@ export function offset(start: string, time: string): string {
   if (size < HOUR) return `${sign}${Math.floor(size / MINUTE)} min ${seconds} s`;
   return `${sign}${Math.floor(size / HOUR)} h ${Math.floor(size / MINUTE) % 60} min`;
 }
+
+/** What the brain knows of a host's clock. */
+export interface HostClock {
+  clock_offset_ms: number | null;
+  clock_error_ms: number | null;
+  clock_wrong: boolean | null;
+}
+
+/** Says how the host's clock stands to the brain's, as exactly as that is known. */
+export function clockState(host: HostClock): string {
+  const { clock_offset_ms: offset, clock_error_ms: error } = host;
+  if (offset === null || error === null) return "unknown";
+  const text = (ms: number) => (ms < 1_000 ? `${ms.toFixed(1)} ms` : `${(ms / 1_000).toFixed(1)} s`);
+  const size = Math.abs(offset);
+  if (size <= error) return `in step with the brain (± ${text(error)})`;
+  const side = offset > 0 ? "ahead of" : "behind";
+  const wrong = host.clock_wrong ? "wrong, records are corrected: " : "";
+  return `${wrong}${text(size)} ${side} the brain (± ${text(error)})`;
+}

@@ -14,7 +14,7 @@ use crate::cli::{client::print, table};
 use crate::clock::{self, SECOND_NS};
 use crate::forecast::{Cause, Change, Fired, Trial};
 use crate::identity::SensorId;
-use crate::journal::{Entry, Past, Payload};
+use crate::journal::{self, Entry, Past, Payload};
 use crate::record::{Host, HostId};
 use crate::store::hosts;
 use crate::text;
@@ -97,8 +97,8 @@ impl Replay {
     }
 
     fn take(&mut self, entry: Entry) {
-        let Payload::Batch { sensor, frame, .. } = entry.payload else { return };
-        let batch = match wire::codec::decode_batch_frame(&frame) {
+        let Payload::Batch { sensor, correction_ns, frame, .. } = entry.payload else { return };
+        let batch = match journal::batch_of(&frame, correction_ns) {
             Ok(batch) if batch.check().is_ok() => batch,
             _ => {
                 self.unreadable += 1;
