@@ -129,9 +129,17 @@ pub struct Settings {
 }
 
 /// What changes the code that a program runs without changing the program: the loader's variables,
-/// and what shells read before their script.
-pub const VARIABLES: [&str; 5] =
-    ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "BASH_ENV"];
+/// and what shells read before their script. And what keeps a shell from writing its history.
+pub const VARIABLES: [&str; 8] = [
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "GLIBC_TUNABLES",
+    "BASH_ENV",
+    "HISTFILE",
+    "HISTSIZE",
+    "HISTFILESIZE",
+];
 
 /// Most variables that can be named.
 pub const VARIABLES_MAX: usize = sensor_abi::tuning::VARIABLES_MAX;

@@ -10,6 +10,7 @@ pub const PATTERNS: &[(u32, &[&str])] = &[
     (WRITE, SHELLS),
     (WRITE, LOADER),
     (WRITE, LOGS),
+    (WRITE, FIREWALL),
     (WRITE, KERNEL),
     (WRITE, RUNTIMES),
     (WRITE, NAMES),
@@ -93,6 +94,10 @@ const SHELLS: &[&str] = &[
     "**/.zshrc",
     "**/.zshenv",
     "**/.zprofile",
+    "**/.shrc",
+    "**/.kshrc",
+    "**/.cshrc",
+    "**/.tcshrc",
 ];
 
 /// Code that is loaded into other programs or into the kernel.
@@ -103,6 +108,20 @@ const LOADER: &[&str] = &[
     "/etc/modules",
     "/etc/modules-load.d/",
     "/etc/modprobe.d/",
+];
+
+/// What the host lets in and out.
+const FIREWALL: &[&str] = &[
+    "/etc/ufw/",
+    "/etc/default/ufw",
+    "/etc/iptables/",
+    "/etc/nftables.conf",
+    "/etc/sysconfig/iptables",
+    "/etc/sysconfig/ip6tables",
+    "/etc/sysconfig/nftables.conf",
+    "/etc/firewalld/",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
 ];
 
 /// Traces that an intruder would rather not leave.

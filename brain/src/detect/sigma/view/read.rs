@@ -110,6 +110,11 @@ impl Reader<'_> {
             Code::Sha256 => self.hash("", &process.sha256, false),
             Code::ProcessId => self.shown(process.key.pid),
             Code::Script => self.some(&process.script),
+            Code::Environment => {
+                for variable in process.env.split(|byte| *byte == 0).filter(|one| !one.is_empty()) {
+                    self.values.push(self.slot, variable);
+                }
+            }
             Code::Container => self.some(&process.container),
             Code::Terminal => self.some(&process.tty),
             Code::Uid => self.shown(process.uid),
