@@ -37,6 +37,9 @@ pub struct Options {
     /// Folder of the material; without one, a folder beside the repository, if it is there.
     #[arg(long, value_name = "DIR")]
     material: Option<PathBuf>,
+    /// Only tests whose technique begins like this, such as `T1070` (for `atomic`).
+    #[arg(long, default_value = "")]
+    only: String,
     /// Folder of public Sigma rules that the brain is given besides its own (for `atomic`).
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
@@ -49,7 +52,9 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<bool> {
     let material = options.material.as_deref();
     match options.name {
-        Name::Atomic => atomic::run(material, options.rules.as_deref(), options.json),
+        Name::Atomic => {
+            atomic::run(material, options.rules.as_deref(), &options.only, options.json)
+        }
         Name::Flows => flows::run(material, options.json),
         Name::Logins => logins::run(material, options.json),
         Name::Runtime => runtime(options.json),

@@ -36,7 +36,12 @@ const MEMORY: &str = "4G";
 const GOAL: usize = 90;
 
 /// Runs the tests and prints what became of each; `false` when fewer are found than the goal says.
-pub fn run(material: Option<&Path>, rules: Option<&Path>, as_json: bool) -> Result<bool> {
+pub fn run(
+    material: Option<&Path>,
+    rules: Option<&Path>,
+    only: &str,
+    as_json: bool,
+) -> Result<bool> {
     let default = shell::root().join("../shared/material");
     let material = material.unwrap_or(&default);
     let list = ["tests.jsonl", "atomic-linux/tests.jsonl"].map(|name| material.join(name));
@@ -46,7 +51,8 @@ pub fn run(material: Option<&Path>, rules: Option<&Path>, as_json: bool) -> Resu
     };
     setup::ensure(&[Need::Build, Need::Vm])?;
     let programs = build::run(false)?;
-    let cases = case::read(&list)?;
+    let mut cases = case::read(&list)?;
+    cases.retain(|case| case.technique.starts_with(only));
     let runnable: Vec<&Case> = cases.iter().filter(|case| case.is_runnable()).collect();
     let kernel = Kernel::find(KERNEL)?;
     let initrd = guest::build(&kernel, &programs, rules, &runnable, TEST_SECONDS)?;
@@ -126,7 +132,9 @@ impl Row {
                 match (found.is_empty(), case.visible(run.code)) {
                     (false, _) => (Status::Found, found.join(", ")),
                     (true, Err(reason)) => (Status::Nothing, reason),
-                    (true, Ok(act)) => (Status::Missed, format!("no finding for: {act}")),
+                    (true, Ok(act)) => {
+                        (Status::Missed, format!("no finding for: {act} (exit {})", run.code))
+                    }
                 }
             }
         };

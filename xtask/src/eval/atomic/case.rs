@@ -72,9 +72,14 @@ impl Case {
                 "B_VM_POWER" => "would power the guest off",
                 _ => "needs a kernel module or a device that the guest does not have",
             }),
-            _ if self.command.contains(FILES) => Some("needs a file that the material lacks"),
+            _ if self.needs_file() => Some("needs a file that the material lacks"),
             _ => None,
         }
+    }
+
+    fn needs_file(&self) -> bool {
+        let commands = self.prereq_get.iter().chain([&self.command]);
+        commands.into_iter().any(|command| command.contains(FILES))
     }
 
     /// Returns what of it can be seen, or why nothing can.

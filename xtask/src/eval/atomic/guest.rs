@@ -17,7 +17,7 @@ use crate::vm::kernel::Kernel;
 
 /// Packages of this machine whose programs a small server has. What is not installed here is not in
 /// the guest, and tests that need it say so.
-const PACKAGES: [&str; 42] = [
+const PACKAGES: [&str; 43] = [
     "acl",
     "at",
     "base-files",
@@ -41,6 +41,7 @@ const PACKAGES: [&str; 42] = [
     "hostname",
     "iproute2",
     "iptables",
+    "libc-bin",
     "libpam-modules",
     "login",
     "lsof",
@@ -68,7 +69,7 @@ const CONFIGURATION: [&str; 6] =
 const PYTHON: &str = "/usr/lib/python3.11";
 /// Bytes of a file that is no program; larger ones are data that no test needs.
 const DATA_MAX: u64 = 1024 * 1024;
-const MOUNT_POINTS: [&str; 11] = [
+const MOUNT_POINTS: [&str; 12] = [
     "proc",
     "sys",
     "dev",
@@ -80,9 +81,10 @@ const MOUNT_POINTS: [&str; 11] = [
     "var/tmp",
     "var/spool/cron/crontabs",
     "var/spool/mail",
+    "etc/profile.d",
 ];
 /// Accounts: tests run as root or as a user without rights.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nart:x:1000:1000::/home/user:/bin/bash\n"),
     ("etc/group", "root:x:0:\nshadow:x:42:\nart:x:1000:\n"),
     ("etc/shadow", "root:*:19000:0:99999:7:::\nart:*:19000:0:99999:7:::\n"),
@@ -91,6 +93,7 @@ const FILES: [(&str, &str); 9] = [
     ("etc/hosts", "127.0.0.1 localhost guest\n"),
     ("etc/hostname", "guest\n"),
     ("etc/pam.d/other", PAM),
+    ("etc/pam.d/su-l", PAM),
     ("var/log/auth.log", ""),
 ];
 /// Nobody is asked for a password.
@@ -123,6 +126,7 @@ pub fn build(
         add_libraries(&mut archive, &program)?;
     }
     add_packages(&mut archive)?;
+    add_alternatives(&mut archive);
     add_tree(&mut archive, Path::new(PYTHON))?;
     archive.link("usr/bin/python3", "python3.11");
     add_shell(&mut archive)?;
@@ -176,6 +180,17 @@ fn add_packages(archive: &mut Archive) -> Result<()> {
         let _none = add_libraries(archive, &program);
     }
     Ok(())
+}
+
+/// Adds the links by which one of several programs has a name.
+fn add_alternatives(archive: &mut Archive) {
+    const FOLDER: &str = "/etc/alternatives";
+    let links = fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    for link in links.map(|entry| entry.path()) {
+        if let Ok(target) = fs::read_link(&link) {
+            archive.link(&merged(&link), &target.to_string_lossy());
+        }
+    }
 }
 
 fn add_path(archive: &mut Archive, path: &Path, needed: &mut BTreeSet<PathBuf>) -> Result<()> {

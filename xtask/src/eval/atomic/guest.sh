@@ -62,26 +62,28 @@ told() {
     $bb mv $now $before
 }
 
+# Whole paths: busybox would run its own commands inside itself, and nothing would be executed.
+timeout="/usr/bin/timeout -s KILL"
 # Those that the test starts are ended with it.
 for job in /job/*; do
     id=${job#/job/*_}
     user=$($bb cat "$job/user")
     shell=$($bb cat "$job/shell")
     echo "ATOMIC-BEGIN $id $($bb date +%s)"
-    [ -e "$job/before.sh" ] && $bb timeout -s KILL 10 sh "$job/before.sh" >/dev/null 2>&1 </dev/null
+    [ -e "$job/before.sh" ] && $timeout 10 /bin/sh "$job/before.sh" >/dev/null 2>&1 </dev/null
     cd /tmp
     if [ "$user" = root ]; then
-        $bb timeout -s KILL "$LIMIT" "$shell" "$job/cmd.sh" >/dev/null 2>&1 </dev/null
+        $timeout "$LIMIT" "/bin/$shell" "$job/cmd.sh" >/dev/null 2>&1 </dev/null
     else
-        HOME=/home/user $bb timeout -s KILL "$LIMIT" setpriv --reuid 1000 --regid 1000 --clear-groups \
-            "$shell" "$job/cmd.sh" >/dev/null 2>&1 </dev/null
+        HOME=/home/user $timeout "$LIMIT" /usr/bin/setpriv --reuid 1000 --regid 1000 \
+            --clear-groups "/bin/$shell" "$job/cmd.sh" >/dev/null 2>&1 </dev/null
     fi
     code=$?
     $bb sleep 1
     echo "ATOMIC-END $id $($bb date +%s) $code"
     $bb sleep 1
     told
-    [ -e "$job/after.sh" ] && $bb timeout -s KILL 10 sh "$job/after.sh" >/dev/null 2>&1 </dev/null
+    [ -e "$job/after.sh" ] && $timeout 10 /bin/sh "$job/after.sh" >/dev/null 2>&1 </dev/null
     $bb sleep 1
 done
 
