@@ -17,7 +17,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::{Detector, Reporter};
+use super::{Detector, KindText, Reporter};
 use crate::finding::{
     Actor, ActorKind, Evidence, EvidenceKind, Exactness, Severity, Signal, Value,
 };
@@ -63,6 +63,18 @@ use correlation::Correlations;
 use view::View;
 use wire::record::process_flag::{ARGS_TRUNCATED, ARGS_UNKNOWN};
 
+/// A rule that panics is a hole in the watch, and perhaps made so on purpose.
+const SWITCHED_OFF: KindText = KindText {
+    name: "DefenseEvasion:Host/RuleSwitchedOff",
+    guardduty: None,
+    description: "A rule broke on an event of this host and is switched off until the policies \
+        change or the brain starts again. What it looks for is not seen meanwhile.",
+    remediation: "Read the event: somebody may have made it so on purpose. Report the rule and \
+        the event to Sakuramori's developers, and write the rule in another way until then.",
+    techniques: &["T1562"],
+};
+const SWITCHED_OFF_SEVERITY: f64 = 7.0;
+
 /// Characters of a command line in one sentence of evidence; the finding holds the rest.
 const COMMAND_SHOWN: usize = 300;
 
@@ -75,7 +87,9 @@ pub struct Sigma {
     correlations: Correlations,
     /// Rules that match the event at hand, and the log that tells it.
     matched: Vec<(RuleIndex, View)>,
-    /// Rules that were switched off because they panicked.
+    /// Tells of rules that are switched off because they panicked.
+    switched_off: Reporter,
+    /// How many did.
     broken: u64,
 }
 
@@ -102,7 +116,23 @@ impl Sigma {
         let reporters = rules.iter().map(reporter).collect();
         let correlations = Correlations::new(&correlations, &rules);
         let matcher = Matcher::new(Arc::new(RuleSet::new(rules)));
-        Self { matcher, reporters, correlations, matched: Vec::new(), broken: 0 }
+        let switched_off = Reporter::new(&SWITCHED_OFF, &active.policy);
+        Self { matcher, reporters, correlations, matched: Vec::new(), switched_off, broken: 0 }
+    }
+
+    fn is_switched_off(&self, rule: RuleIndex, event: &Event) -> Signal {
+        let rule = self.matcher.set().rule(rule);
+        let (id, file) = (&rule.policy.id, &rule.policy.file);
+        let severity = SWITCHED_OFF_SEVERITY;
+        let process = event.process.as_ref();
+        let reporter = &self.switched_off;
+        let mut signal = reporter.signal(&event.host, event.time_ns, process, severity, id);
+        signal.title = format!("Rule {} ({file}) is switched off", rule.title);
+        let (kind, summary, mut fields) = evidence(event);
+        fields.push(("rule", rule.title.clone().into()));
+        let time_ns = event.time_ns;
+        signal.evidence.push(Evidence { time_ns, kind, summary, fields, slot: None });
+        signal
     }
 }
 
@@ -113,7 +143,9 @@ impl Detector for Sigma {
 
     fn on_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
         let mut matched = std::mem::take(&mut self.matched);
-        isolate::evaluate(&mut self.matcher, event, &mut matched, &mut self.broken);
+        let broken = isolate::evaluate(&mut self.matcher, event, &mut matched);
+        self.broken += broken.len() as u64;
+        out.extend(broken.into_iter().map(|rule| self.is_switched_off(rule, event)));
         let (set, mut raised, mut shared) = (self.matcher.set(), Vec::new(), None);
         for (index, view) in matched.drain(..) {
             if !self.correlations.is_silent(index) {

@@ -14,35 +14,33 @@ use crate::record::Event;
 
 type Matched = Vec<(RuleIndex, View)>;
 
-/// Adds the rules that match the event to `matched`, and those that had to be switched off to
-/// `broken`.
+/// Adds the rules that match the event to `matched`. Returns those that had to be switched off.
 pub(super) fn evaluate(
     matcher: &mut Matcher,
     event: &Event,
     matched: &mut Matched,
-    broken: &mut u64,
-) {
-    let Err(panic) = guarded(matcher, event, matched) else { return };
+) -> Vec<RuleIndex> {
+    let Err(panic) = guarded(matcher, event, matched) else { return Vec::new() };
     let is_broken = |rule: &Arc<Rule>| {
         let mut alone = Matcher::new(Arc::new(RuleSet::new(vec![Arc::clone(rule)])));
         guarded(&mut alone, event, &mut Matched::new()).is_err()
     };
-    let (mut rules, mut found) = (matcher.set().rules().to_vec(), 0);
-    for rule in rules.iter_mut().filter(|rule| is_broken(rule)) {
+    let (mut rules, mut broken) = (matcher.set().rules().to_vec(), Vec::new());
+    for (index, rule) in (0..).map(RuleIndex).zip(&mut rules).filter(|(_, rule)| is_broken(rule)) {
         let (id, file) = (&rule.policy.id, &rule.policy.file);
         tracing::error!(id, file, "the rule panicked and is switched off");
         *rule = Arc::new(off(rule));
-        found += 1;
+        broken.push(index);
     }
-    if found == 0 {
+    if broken.is_empty() {
         // Whoever called counts it; nobody in particular is to blame.
         resume_unwind(panic);
     }
-    *broken += found;
     *matcher = Matcher::new(Arc::new(RuleSet::new(rules)));
     if let Err(panic) = guarded(matcher, event, matched) {
         resume_unwind(panic);
     }
+    broken
 }
 
 fn guarded(
@@ -70,6 +68,7 @@ fn off(rule: &Rule) -> Rule {
 
 #[cfg(test)]
 mod tests {
+    use crate::detect::sigma::SWITCHED_OFF;
     use crate::detect::{Detectors, scenario};
     use crate::policy::{PolicyFile, PolicySet};
 
@@ -97,12 +96,20 @@ mod tests {
         assert_eq!((set.errors.len(), set.rules.len()), (0, 3));
         let mut detectors = Detectors::new(&set);
         let host = scenario::host("h");
-        let mut found = Vec::new();
+        let (mut matches, mut told) = (Vec::new(), Vec::new());
         for command in ["x", "x bad", "x bad", "x"] {
-            found.push(detectors.batch(&scenario::exec_batch("/bin/x", command), &host).len());
+            let signals = detectors.batch(&scenario::exec_batch("/bin/x", command), &host);
+            let (off, matched): (Vec<_>, Vec<_>) =
+                signals.into_iter().partition(|signal| signal.kind.name == SWITCHED_OFF.name);
+            matches.push(matched.len());
+            told.extend(off.into_iter().map(|signal| signal.title));
         }
         let stats = detectors.stats()[0];
-        assert_eq!((found, stats.panics), (vec![2, 2, 2, 2], 1));
-        println!("figure R-11: 1 of 3 rules panics and is switched off, 0 of 8 other matches lost");
+        assert_eq!((matches, stats.panics), (vec![2, 2, 2, 2], 1));
+        assert_eq!(told, ["Rule broken (sigma/broken.yml) is switched off"]);
+        println!(
+            "figure R-11: 1 of 3 rules panics, is switched off and makes a finding, 0 of 8 other \
+             matches lost"
+        );
     }
 }

@@ -17,7 +17,7 @@ use crate::vm::kernel::Kernel;
 
 /// Packages of this machine whose programs a small server has. What is not installed here is not in
 /// the guest, and tests that need it say so.
-const PACKAGES: [&str; 43] = [
+const PACKAGES: [&str; 44] = [
     "acl",
     "at",
     "base-files",
@@ -27,6 +27,7 @@ const PACKAGES: [&str; 43] = [
     "bzip2",
     "coreutils",
     "cron",
+    "cron-daemon-common",
     "curl",
     "dash",
     "debianutils",
