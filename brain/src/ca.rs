@@ -108,6 +108,11 @@ impl Ca {
         Ok(Self { issuer, certificate, pem })
     }
 
+    /// Returns a key for another purpose, the same after each restart.
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.issuer.key().serialize_der())
+    }
+
     /// Returns the authority's certificate.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -234,6 +239,8 @@ mod tests {
         let again = Ca::open(dir.path(), NOW + SECOND_NS).unwrap();
         assert_eq!(first.sha256(), again.sha256());
         assert_ne!(first.sha256(), [0; 32]);
+        assert_eq!(first.derived("a"), again.derived("a"));
+        assert_ne!(first.derived("a"), first.derived("b"));
     }
 
     #[test]

@@ -139,8 +139,8 @@ impl Ingest {
     pub fn bind(listen: SocketAddr, shared: Shared) -> Result<Self, IngestError> {
         let failed = |source| IngestError::Listen { address: listen, source };
         let server = tls::server_config(&shared, clock::now_ns())?;
-        let endpoint =
-            gate::endpoint(listen, server, Arc::clone(&shared.metrics)).map_err(failed)?;
+        let endpoint = gate::endpoint(listen, server, Arc::clone(&shared.metrics), &shared.ca)
+            .map_err(failed)?;
         let address = endpoint.local_addr().map_err(failed)?;
         Ok(Self { endpoint, address, shared: Arc::new(shared) })
     }

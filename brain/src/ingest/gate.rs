@@ -15,7 +15,9 @@ use quinn::{
     ServerConfig, TokioRuntime, UdpPoller,
 };
 use quinn_proto::HashedConnectionIdGenerator;
+use quinn_proto::crypto::{CryptoError, HmacKey};
 
+use crate::ca::Ca;
 use crate::metrics::Metrics;
 
 /// Bytes of the connection ids that we hand out.
@@ -31,14 +33,24 @@ const QUIC_V1: u32 = 1;
 /// A client's first datagram is at least this long (RFC 9000, section 14.1).
 const INITIAL_MIN: usize = 1200;
 
+/// What the keys below are for; another purpose gets other keys from the same secret.
+const IDS: &str = "sakuramori brain 2026-11-30 connection ids";
+const RESETS: &str = "sakuramori brain 2026-11-30 stateless resets";
+
 /// Binds the address and counts what is not QUIC.
+///
+/// The keys are the same after a restart. A brain that was killed has said goodbye to nobody; so it
+/// knows its old connections' ids, and tells their sensors by a stateless reset (RFC 9000, section
+/// 10.3) that they are gone. Otherwise these would wait until the connection's idle time is over.
 pub(super) fn endpoint(
     listen: SocketAddr,
     server: ServerConfig,
     metrics: Arc<Metrics>,
+    ca: &Ca,
 ) -> io::Result<Endpoint> {
-    let key: u64 = rand::random();
-    let mut config = EndpointConfig::default();
+    let [a, b, c, d, e, f, g, h, ..] = ca.derived(IDS);
+    let key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let mut config = EndpointConfig::new(Arc::new(ResetKey(ca.derived(RESETS))));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
     let runtime = Arc::new(TokioRuntime);
     let inner = runtime.wrap_udp_socket(socket(listen)?)?;
@@ -58,6 +70,25 @@ fn socket(listen: SocketAddr) -> io::Result<UdpSocket> {
         tracing::warn!(wanted, given, "net.core.rmem_max is too small for thousands of sensors");
     }
     Ok(socket)
+}
+
+/// Signs stateless resets.
+struct ResetKey([u8; blake3::KEY_LEN]);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], out: &mut [u8]) {
+        out.copy_from_slice(blake3::keyed_hash(&self.0, data).as_bytes());
+    }
+
+    fn signature_len(&self) -> usize {
+        blake3::OUT_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        // Hashes are compared in constant time.
+        let signature = blake3::Hash::from_slice(signature).map_err(|_| CryptoError)?;
+        if blake3::keyed_hash(&self.0, data) == signature { Ok(()) } else { Err(CryptoError) }
+    }
 }
 
 struct Gate {

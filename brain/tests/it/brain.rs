@@ -38,6 +38,8 @@ pub struct Access {
 
 impl Access {
     fn new(quic: SocketAddr, http: String, data: &Path) -> Self {
+        // A brain in this process would have done so; a test of programs alone has none.
+        let _ = std::sync::Arc::unwrap_or_clone(brain::ca::provider()).install_default();
         let token = std::fs::read_to_string(data.join("cli.token")).unwrap().trim().to_owned();
         let client = Client::builder().no_proxy().build().unwrap();
         Self { quic, http, token, client }
@@ -144,6 +146,14 @@ impl Program {
     pub fn start(data: &Path, more: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sakuramori-brain"));
         command.args(serve(data)).args(more);
+        Self::spawn(command, data)
+    }
+
+    /// Starts it where another one listened.
+    pub fn start_at(data: &Path, quic: SocketAddr) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sakuramori-brain"));
+        command.args(["serve", "--http", "127.0.0.1:0", "--listen", &quic.to_string(), "--data"]);
+        command.arg(data);
         Self::spawn(command, data)
     }
 

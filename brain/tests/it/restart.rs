@@ -206,6 +206,26 @@ async fn asked_to_end_it_ends_soon_whoever_is_connected() {
 }
 
 #[tokio::test]
+async fn sensors_of_a_killed_brain_hear_from_its_successor_that_it_is_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let brain = Program::start(data.path(), &[]);
+    let quic = brain.access.quic;
+    let token = brain.access.join_token(1, 600).await;
+    let identity = enrol(quic, &token, "web-1").await.unwrap();
+    let mut session = Session::begin(quic, &identity, EPOCH).await;
+    session.deliver(&fileless(EPOCH, 1, "x")).await;
+    brain.kill();
+    let brain = Program::start_at(data.path(), quic);
+    let mut lane = session.connection.open_uni().await.unwrap();
+    let frame = codec::encode_batch(&fileless(EPOCH, 2, "x")).unwrap();
+    // It may be known before the frame is written.
+    let _ = lane.write_all(&frame).await;
+    let closed = tokio::time::timeout(Duration::from_secs(8), session.connection.closed()).await;
+    assert_eq!(closed, Ok(quinn::ConnectionError::Reset), "the idle time is 30 s");
+    assert_eq!(brain.access.refused("not_quic").await, 0);
+}
+
+#[tokio::test]
 async fn a_second_brain_on_the_same_data_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let _first = Program::start(data.path(), &[]);
