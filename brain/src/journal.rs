@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use crate::identity::SensorId;
 use crate::metrics::Metrics;
 use crate::store::file::FileError;
 
+mod group;
 mod highwater;
 mod past;
 mod record;
@@ -113,9 +115,22 @@ pub enum Logged {
     },
 }
 
+#[derive(Debug)]
 pub(crate) struct Command {
     append: Append,
     reply: oneshot::Sender<Appended>,
+    /// Whether an append before it in its sequence has failed.
+    broken: Option<Arc<AtomicBool>>,
+}
+
+impl Command {
+    /// Bytes that are to be written, but for a few.
+    fn len(&self) -> usize {
+        match &self.append {
+            Append::Batch { frame, .. } => frame.len(),
+            Append::Decision(json) => json.len(),
+        }
+    }
 }
 
 /// Gives access to the writer; cheap to clone. The writer ends when the last one is dropped.
@@ -123,14 +138,22 @@ pub(crate) struct Command {
 pub struct Journal {
     commands: mpsc::Sender<Command>,
     places: Arc<HighWater>,
+    broken: Option<Arc<AtomicBool>>,
 }
 
 impl Journal {
+    /// Returns access for one sequence of appends: once one of them has failed, so do those behind
+    /// it. Otherwise a number that is on disk would say that all lower ones are.
+    pub fn sequence(&self) -> Self {
+        Self { broken: Some(Arc::default()), ..self.clone() }
+    }
+
     /// Hands over an append. The answer comes once it is synced.
     pub async fn append(&self, append: Append) -> oneshot::Receiver<Appended> {
         let (reply, answer) = oneshot::channel();
         // When the writer has ended, the dropped reply tells the caller.
-        let _ = self.commands.send(Command { append, reply }).await;
+        let broken = self.broken.clone();
+        let _ = self.commands.send(Command { append, reply, broken }).await;
         answer
     }
 
@@ -300,7 +323,7 @@ impl Opened {
     ) -> Result<(Journal, Writer), JournalError> {
         let (commands, receiver) = mpsc::channel(APPENDS_MAX);
         let places = Arc::new(self.places);
-        let journal = Journal { commands, places: Arc::clone(&places) };
+        let journal = Journal { commands, places: Arc::clone(&places), broken: None };
         let log =
             writer::Log::open(self.dir, self.segments, self.next_index, settings, places, metrics)?;
         Ok((journal, Writer::new(log, receiver, engine)))

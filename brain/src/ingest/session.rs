@@ -20,7 +20,7 @@ use super::refusal::Refused;
 use super::{Shared, tls};
 use crate::clock;
 use crate::identity::SensorId;
-use crate::journal::{Append, Appended};
+use crate::journal::{Append, Appended, Journal};
 use crate::metrics;
 use crate::policy::{SensorPolicies, SensorPolicy};
 use crate::text;
@@ -134,6 +134,7 @@ async fn serve(
         return Ok(());
     }
     let (pending, mut waiting) = mpsc::channel(PENDING_MAX);
+    let journal = shared.journal.sequence();
     let mut lanes = JoinSet::new();
     let mut tuning = Tuning::new(shared, id);
     tuning.tune(control).await;
@@ -146,9 +147,14 @@ async fn serve(
         tokio::select! {
             stream = connection.accept_uni(), if asking.is_settled() => match stream {
                 Ok(stream) => {
-                    let (shared, pace) = (Arc::clone(shared), Arc::clone(&pace));
-                    let doubt = asking.doubt();
-                    lanes.spawn(read_lane(shared, id, stream, pace, doubt, pending.clone()));
+                    let lane = Incoming {
+                        shared: Arc::clone(shared),
+                        journal: journal.clone(),
+                        pace: Arc::clone(&pace),
+                        doubt: asking.doubt(),
+                        pending: pending.clone(),
+                    };
+                    lanes.spawn(read_lane(lane, id, stream));
                 }
                 Err(error) => return Refused::lost(&error).map_or(Ok(()), Err),
             },
@@ -312,14 +318,17 @@ async fn drain(
     Ok(())
 }
 
-async fn read_lane(
+/// Where what comes in on a lane goes.
+struct Incoming {
     shared: Arc<Shared>,
-    id: SensorId,
-    mut stream: RecvStream,
+    journal: Journal,
     pace: Arc<Pace>,
     doubt: Arc<Notify>,
     pending: mpsc::Sender<Pending>,
-) -> Result<(), Refused> {
+}
+
+async fn read_lane(lane: Incoming, id: SensorId, mut stream: RecvStream) -> Result<(), Refused> {
+    let Incoming { shared, journal, pace, doubt, pending } = lane;
     let mut corrected_ns = None;
     while let Some(frame) = frame::read(&mut stream).await? {
         let mut batch = codec::decode_batch(&frame.header, frame.body())?;
@@ -335,7 +344,7 @@ async fn read_lane(
         shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
         let (batch, frame) = (Box::new(batch), frame.bytes);
         let append = Append::Batch { sensor: id, batch, correction_ns, frame };
-        let answer = shared.journal.append(append).await;
+        let answer = journal.append(append).await;
         metrics::count(&shared.metrics.batches, "received");
         shared.metrics.records.inc_by(records);
         if pending.send(Pending { position, answer }).await.is_err() {

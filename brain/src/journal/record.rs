@@ -75,34 +75,36 @@ impl Seal {
 
 /// Appends a record's bytes to `out`, of which byte 0 will be at `seal.offset - out.len()`.
 pub(super) fn write(out: &mut Vec<u8>, seal: Seal, entry: &Entry) {
-    let mut content = Vec::with_capacity(COMMON_LEN + 64);
+    let start = out.len();
     let kind = match &entry.payload {
         Payload::Batch { correction_ns: 0, .. } => KIND_BATCH,
         Payload::Batch { .. } => KIND_CORRECTED_BATCH,
         Payload::HighWater(_) => KIND_HIGH_WATER,
         Payload::Decision(_) => KIND_DECISION,
     };
-    content.push(kind);
-    content.extend_from_slice(&entry.index.to_le_bytes());
-    content.extend_from_slice(&entry.received_ns.to_le_bytes());
+    // Length and checksum follow when the content is there.
+    out.extend_from_slice(&[0; HEAD_LEN]);
+    out.push(kind);
+    out.extend_from_slice(&entry.index.to_le_bytes());
+    out.extend_from_slice(&entry.received_ns.to_le_bytes());
     match &entry.payload {
         Payload::Batch { sensor, position, correction_ns, frame } => {
-            write_mark(&mut content, Place::of(*sensor, *position), position.seq);
+            write_mark(out, Place::of(*sensor, *position), position.seq);
             if *correction_ns != 0 {
-                content.extend_from_slice(&correction_ns.to_le_bytes());
+                out.extend_from_slice(&correction_ns.to_le_bytes());
             }
-            content.extend_from_slice(frame);
+            out.extend_from_slice(frame);
         }
         Payload::HighWater(marks) => {
             for (place, seq) in marks {
-                write_mark(&mut content, *place, *seq);
+                write_mark(out, *place, *seq);
             }
         }
-        Payload::Decision(json) => content.extend_from_slice(json),
+        Payload::Decision(json) => out.extend_from_slice(json),
     }
-    out.extend_from_slice(&(content.len() as u32).to_le_bytes());
-    out.extend_from_slice(&seal.crc(&content).to_le_bytes());
-    out.extend_from_slice(&content);
+    let (head, content) = out[start..].split_at_mut(HEAD_LEN);
+    head[..4].copy_from_slice(&(content.len() as u32).to_le_bytes());
+    head[4..].copy_from_slice(&seal.crc(content).to_le_bytes());
 }
 
 /// Reads the record at the start of `bytes`; returns it with its length.

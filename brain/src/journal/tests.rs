@@ -178,6 +178,38 @@ fn segments_roll_are_trimmed_and_marks_survive() {
 }
 
 #[test]
+fn what_comes_behind_a_failed_append_of_its_sequence_fails_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let mut log = writer::Log::open(
+        dir.path().to_owned(),
+        Vec::new(),
+        1,
+        &settings(),
+        Arc::default(),
+        metrics,
+    )
+    .unwrap();
+    let mut add = |group: &mut group::Group, seq, broken: &Arc<AtomicBool>| {
+        let (reply, answer) = oneshot::channel();
+        let broken = Some(Arc::clone(broken));
+        group.add(&mut log, Command { append: append(1, seq), reply, broken });
+        answer
+    };
+    let (session, next_session) = (Arc::default(), Arc::default());
+    let mut group = group::Group::default();
+    let mut failed = add(&mut group, 1, &session);
+    group.fail();
+    assert_eq!(failed.try_recv(), Ok(Appended::Failed));
+    let mut group = group::Group::default();
+    let mut behind = add(&mut group, 2, &session);
+    let mut again = add(&mut group, 1, &next_session);
+    assert_eq!(behind.try_recv(), Ok(Appended::Failed));
+    assert_eq!(again.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+    assert_eq!(group.stored.len(), 1);
+}
+
+#[test]
 fn replay_begins_where_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &settings(), (1..=5).map(|seq| append(1, seq)).collect());

@@ -1,6 +1,8 @@
 //! The one writer: gathers appends into groups, syncs each group, then tells those who wait.
+//!
+//! While the disk works on one group, those of the group before it are told, and the next one is
+//! gathered: so a group has what came in during a sync, and nobody waits for a timer.
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,25 +10,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tokio::time::timeout;
-use wire::batch::Position;
 
-use super::highwater::{Arrival, HighWater, Place};
+use super::group::Group;
+use super::highwater::HighWater;
 use super::record::{self, Entry, Payload, Seal};
 use super::segment::{self, Summary};
-use super::{Append, Appended, Command, JournalError, Logged};
+use super::{APPENDS_MAX, Appended, Command, JournalError, Logged};
 use crate::clock;
 use crate::config;
-use crate::identity::SensorId;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::store::file::{failed, sync_dir};
 
-/// A group is synced after this long at the latest: far below what a sync of a slow disk takes.
-const GROUP_TIME: Duration = Duration::from_millis(5);
-
-/// A group is synced once it holds this much, so that one sync never has much to write.
-const GROUP_BYTES: usize = 256 * 1024;
+/// Bytes of frames after which a group takes no more, so that one sync never has much to write.
+const GROUP_BYTES: usize = 1024 * 1024;
 
 /// The engine hears of passing time this often when nothing is logged.
 const IDLE: Duration = Duration::from_secs(1);
@@ -36,13 +35,13 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(super) struct Log {
     dir: PathBuf,
     sealed: Vec<Summary>,
-    file: File,
+    file: Arc<File>,
     open: Summary,
     next_index: u64,
     last_ns: u64,
     settings: config::Journal,
-    places: Arc<HighWater>,
-    metrics: Arc<Metrics>,
+    pub(super) places: Arc<HighWater>,
+    pub(super) metrics: Arc<Metrics>,
     checkpoint_index: u64,
     failed: bool,
 }
@@ -67,7 +66,7 @@ impl Log {
         let mut log = Self {
             dir,
             sealed,
-            file,
+            file: Arc::new(file),
             open,
             next_index,
             last_ns,
@@ -81,22 +80,19 @@ impl Log {
         Ok(log)
     }
 
-    /// Writes and syncs the group. On failure nothing of it counts.
-    fn commit(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let started = Instant::now();
-        if let Err(error) = self.file.write_all(bytes) {
-            // A full disk: take back what was written, so that the log stays readable.
-            self.failed = self.file.set_len(self.open.bytes).is_err();
-            return Err(error);
-        }
-        if let Err(error) = self.file.sync_data() {
-            // After a failed sync the kernel may have dropped the pages, and a second one may lie.
-            self.failed = true;
-            return Err(error);
-        }
-        self.open.bytes += bytes.len() as u64;
+    /// Notes what became of bytes that were written at the end.
+    fn committed(&mut self, bytes: usize, written: Written) -> std::io::Result<()> {
+        let time = match written {
+            Written::Synced(time) => time,
+            Written::TakenBack(error) => return Err(error),
+            Written::Unsure(error) => {
+                self.failed = true;
+                return Err(error);
+            }
+        };
+        self.open.bytes += bytes as u64;
         self.metrics.journal_commits.inc();
-        self.metrics.commit_time.record(started.elapsed());
+        self.metrics.commit_time.record(time);
         Ok(())
     }
 
@@ -129,7 +125,7 @@ impl Log {
         open.bytes += bytes.len() as u64;
         open.last_index = self.take_index();
         open.last_ns = entry.received_ns;
-        self.file = file;
+        self.file = Arc::new(file);
         self.sealed.push(std::mem::replace(&mut self.open, open));
         Ok(())
     }
@@ -156,11 +152,11 @@ impl Log {
         self.metrics.journal_bytes.set(self.size() as i64);
     }
 
-    fn seal(&self, ahead: usize) -> Seal {
+    pub(super) fn seal(&self, ahead: usize) -> Seal {
         Seal { nonce: self.open.nonce, offset: self.open.bytes + ahead as u64 }
     }
 
-    fn take_index(&mut self) -> u64 {
+    pub(super) fn take_index(&mut self) -> u64 {
         let index = self.next_index;
         self.next_index += 1;
         index
@@ -168,7 +164,7 @@ impl Log {
 
     /// Returns the time, never less than what it returned before: the journal's order is the order
     /// of its times.
-    fn time(&mut self) -> u64 {
+    pub(super) fn time(&mut self) -> u64 {
         self.last_ns = clock::now_ns().max(self.last_ns);
         self.last_ns
     }
@@ -191,23 +187,33 @@ fn begin_segment(dir: &std::path::Path, first_index: u64) -> Result<(File, Summa
     Ok((file, Summary { path, bytes, last_index: 0, last_ns: 0, nonce }))
 }
 
-/// A group that is being gathered.
-#[derive(Default)]
-struct Group {
-    bytes: Vec<u8>,
-    stored: Vec<(Logged, oneshot::Sender<Appended>)>,
-    /// Told together with the group: their first copy may be in it.
-    duplicates: Vec<oneshot::Sender<Appended>>,
-    marks: HashMap<Place, u64>,
+/// What became of a write.
+enum Written {
+    /// It is on disk; it took so long.
+    Synced(Duration),
+    /// There was no room, and what had been written was taken back, so that the log stays readable.
+    TakenBack(std::io::Error),
+    /// The disk can no longer be trusted: after a failed sync the kernel may have dropped the
+    /// pages, and a second one may lie.
+    Unsure(std::io::Error),
 }
 
-impl Group {
-    fn is_empty(&self) -> bool {
-        self.stored.is_empty() && self.duplicates.is_empty()
+/// Appends bytes to a file that has `end` bytes, and syncs it.
+fn write(mut file: &File, end: u64, bytes: &[u8]) -> Written {
+    let started = Instant::now();
+    if let Err(error) = file.write_all(bytes) {
+        return match file.set_len(end) {
+            Ok(()) => Written::TakenBack(error),
+            Err(_) => Written::Unsure(error),
+        };
+    }
+    match file.sync_data() {
+        Ok(()) => Written::Synced(started.elapsed()),
+        Err(error) => Written::Unsure(error),
     }
 }
 
-/// Runs the log on a thread of its own.
+/// Runs the log on a thread of its own, and the disk's work on another one.
 #[derive(Debug)]
 pub struct Writer {
     log: Log,
@@ -215,6 +221,11 @@ pub struct Writer {
     engine: mpsc::Sender<Logged>,
     checkpoints: tokio::sync::watch::Receiver<u64>,
     checkpointed: Arc<tokio::sync::watch::Sender<u64>>,
+    /// What is gathered for the next group, and bytes of its frames.
+    waiting: Vec<Command>,
+    waiting_bytes: usize,
+    /// Whether every [`super::Journal`] has been dropped.
+    closed: bool,
 }
 
 impl Writer {
@@ -224,7 +235,16 @@ impl Writer {
         engine: mpsc::Sender<Logged>,
     ) -> Self {
         let (checkpointed, checkpoints) = tokio::sync::watch::channel(0);
-        Self { log, commands, engine, checkpoints, checkpointed: Arc::new(checkpointed) }
+        Self {
+            log,
+            commands,
+            engine,
+            checkpoints,
+            checkpointed: Arc::new(checkpointed),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            closed: false,
+        }
     }
 
     /// Returns where the engine tells up to which index its state is safe.
@@ -234,16 +254,28 @@ impl Writer {
 
     /// Runs until every [`super::Journal`] is dropped, or the disk can no longer be trusted.
     ///
-    /// It blocks its thread while the disk works, so it wants one for itself.
+    /// It blocks its thread while a segment is begun, so it wants one for itself.
     pub async fn run(mut self) -> Result<(), JournalError> {
+        let mut synced = Group::default();
         loop {
-            match timeout(IDLE, self.commands.recv()).await {
-                Err(_) => self.idle().await,
-                Ok(None) => return Ok(()),
-                Ok(Some(command)) => {
-                    let group = self.gather(command).await;
-                    self.finish(group).await?;
+            if self.waiting.is_empty() {
+                self.tell(std::mem::take(&mut synced)).await;
+                match timeout(IDLE, self.gather()).await {
+                    Err(_) => self.idle().await,
+                    Ok(()) if self.closed && self.waiting.is_empty() => return Ok(()),
+                    Ok(()) => {}
                 }
+                continue;
+            }
+            let group = self.next_group();
+            let (group, written) = self.write(group, std::mem::take(&mut synced)).await;
+            match written {
+                Ok(()) => synced = group,
+                Err(error) => self.refuse(group, error)?,
+            }
+            if let Err(error) = self.log.roll() {
+                self.tell(synced).await;
+                return Err(error);
             }
         }
     }
@@ -254,82 +286,57 @@ impl Writer {
         let _ = self.engine.send(Logged::Idle { now_ns }).await;
     }
 
-    async fn gather(&mut self, first: Command) -> Group {
-        let mut group = Group::default();
-        let deadline = tokio::time::Instant::now() + GROUP_TIME;
-        let mut next = Some(first);
-        while let Some(command) = next.take() {
-            self.add(&mut group, command);
-            if group.bytes.len() < GROUP_BYTES {
-                let received = tokio::time::timeout_at(deadline, self.commands.recv()).await;
-                next = received.ok().flatten();
-            }
+    /// Waits for what comes next, and takes all that there is. What was taken stays taken when
+    /// nobody waits any longer.
+    async fn gather(&mut self) {
+        let before = self.waiting.len();
+        if self.commands.recv_many(&mut self.waiting, APPENDS_MAX).await == 0 {
+            self.closed = true;
         }
+        self.waiting_bytes += self.waiting[before..].iter().map(Command::len).sum::<usize>();
+    }
+
+    fn next_group(&mut self) -> Group {
+        let mut group = Group::default();
+        for command in self.waiting.drain(..) {
+            group.add(&mut self.log, command);
+        }
+        self.waiting_bytes = 0;
         group
     }
 
-    fn add(&mut self, group: &mut Group, Command { append, reply }: Command) {
-        match append {
-            Append::Batch { sensor, batch, correction_ns, frame } => {
-                if self.is_known(group, sensor, batch.position) {
-                    group.duplicates.push(reply);
-                    return;
-                }
-                let position = batch.position;
-                let bytes = frame.len();
-                let payload = Payload::Batch { sensor, position, correction_ns, frame };
-                let (index, received_ns) = self.write(group, payload);
-                group.marks.insert(Place::of(sensor, position), position.seq);
-                let logged = Logged::Batch { index, received_ns, sensor, bytes, batch };
-                group.stored.push((logged, reply));
-            }
-            Append::Decision(json) => {
-                let (index, received_ns) = self.write(group, Payload::Decision(json.clone()));
-                group.stored.push((Logged::Decision { index, received_ns, json }, reply));
-            }
+    /// Writes and syncs a group. Meanwhile those of the one before are told, and the next one is
+    /// gathered.
+    async fn write(&mut self, mut group: Group, synced: Group) -> (Group, std::io::Result<()>) {
+        let bytes = std::mem::take(&mut group.bytes);
+        if bytes.is_empty() {
+            // Their first copies may be in the one before.
+            self.tell(synced).await;
+            return (group, Ok(()));
         }
-    }
-
-    fn is_known(&self, group: &Group, sensor: SensorId, position: Position) -> bool {
-        let place = Place::of(sensor, position);
-        if group.marks.get(&place).is_some_and(|mark| position.seq <= *mark) {
-            metrics::count(&self.log.metrics.batches, "duplicate");
-            return true;
-        }
-        let outcome = match self.log.places.arrival(place, position.seq) {
-            Arrival::New { skipped } => {
-                let ahead = group.marks.get(&place).map_or(skipped, |mark| position.seq - mark - 1);
-                self.log.metrics.sequence_gaps.inc_by(ahead);
-                return false;
+        let (file, end, len) = (Arc::clone(&self.log.file), self.log.open.bytes, bytes.len());
+        let mut work = tokio::task::spawn_blocking(move || write(&file, end, &bytes));
+        self.tell(synced).await;
+        let written = loop {
+            let more = !self.closed && self.waiting_bytes < GROUP_BYTES;
+            tokio::select! {
+                biased;
+                written = &mut work => break written,
+                () = self.gather(), if more => {}
             }
-            Arrival::Duplicate => "duplicate",
-            Arrival::Stale => "stale",
         };
-        metrics::count(&self.log.metrics.batches, outcome);
-        true
+        let written = self.log.committed(len, written.unwrap_or_else(panicked));
+        if written.is_ok() {
+            group.marks.iter().for_each(|(place, seq)| self.log.places.raise(*place, *seq));
+            self.log.open.last_ns = self.log.last_ns;
+            self.log.open.last_index = self.log.next_index - 1;
+            self.log.checkpoint_index = *self.checkpoints.borrow();
+        }
+        (group, written)
     }
 
-    fn write(&mut self, group: &mut Group, payload: Payload) -> (u64, u64) {
-        let entry = Entry { index: self.log.take_index(), received_ns: self.log.time(), payload };
-        let seal = self.log.seal(group.bytes.len());
-        record::write(&mut group.bytes, seal, &entry);
-        (entry.index, entry.received_ns)
-    }
-
-    async fn finish(&mut self, group: Group) -> Result<(), JournalError> {
-        if group.is_empty() {
-            return Ok(());
-        }
-        if !group.bytes.is_empty()
-            && let Err(error) = self.log.commit(&group.bytes)
-        {
-            return self.refuse(group, error);
-        }
-        for (place, seq) in &group.marks {
-            self.log.places.raise(*place, *seq);
-        }
-        self.log.open.last_ns = self.log.last_ns;
-        self.log.open.last_index = self.log.next_index - 1;
+    /// Tells those of a group that is on disk.
+    async fn tell(&mut self, group: Group) {
         for reply in group.duplicates {
             let _ = reply.send(Appended::Duplicate);
         }
@@ -342,20 +349,21 @@ impl Writer {
             let _ = self.engine.send(logged).await;
             let _ = reply.send(Appended::Stored(index));
         }
-        self.log.checkpoint_index = *self.checkpoints.borrow();
-        self.log.roll()
     }
 
     fn refuse(&mut self, group: Group, error: std::io::Error) -> Result<(), JournalError> {
         self.log.metrics.journal_failed.inc();
         self.log.next_index -= group.stored.len() as u64;
         tracing::error!(%error, "the journal could not be written; sensors keep their batches");
-        for reply in group.duplicates.into_iter().chain(group.stored.into_iter().map(|(_, r)| r)) {
-            let _ = reply.send(Appended::Failed);
-        }
+        group.fail();
         if self.log.failed {
             return Err(failed("sync", &self.log.open.path)(error).into());
         }
         Ok(())
     }
+}
+
+/// A write that panicked has left who knows what.
+fn panicked(error: JoinError) -> Written {
+    Written::Unsure(std::io::Error::other(error))
 }
