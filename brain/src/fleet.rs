@@ -350,13 +350,6 @@ fn take_report(
 ) {
     let shown = |id: StrId| text::visible_cut(batch.strings.bytes(id), FACT_MAX);
     let filled = |id: StrId| Some(shown(id)).filter(|text| !text.is_empty());
-    coverage.hooks = (report.hooks.iter())
-        .map(|h| Hook {
-            name: shown(h.name),
-            attached: filled(h.attached),
-            reason: filled(h.reason),
-        })
-        .collect();
     for line in &report.ledger {
         let signal = ledger_name(batch.strings.bytes(line.signal));
         let outcome = ledger_name(batch.strings.bytes(line.outcome));
@@ -371,6 +364,17 @@ fn take_report(
         let total = coverage.ledger.entry(signal).or_default().entry(outcome).or_default();
         *total = total.saturating_add(line.count);
     }
+    // What stands in for a batch that was given up has the ledger's lines and nothing else.
+    if report.start_ns == report.end_ns && report.hooks.is_empty() {
+        return;
+    }
+    coverage.hooks = (report.hooks.iter())
+        .map(|h| Hook {
+            name: shown(h.name),
+            attached: filled(h.attached),
+            reason: filled(h.reason),
+        })
+        .collect();
     let span_ns = report.end_ns.saturating_sub(report.start_ns).max(1);
     coverage.cpu_percent = report.cpu_ns as f64 * 100.0 / span_ns as f64;
     coverage.drain_lag_ns = report.drain_lag_ns;
@@ -446,6 +450,25 @@ mod tests {
         assert_eq!(status.coverage.as_ref().unwrap().cpu_percent, 2.0);
         let again = Fleet::new(fleet.take_changed(), metrics).get(id);
         assert_eq!(again.coverage, status.coverage);
+    }
+
+    #[test]
+    fn what_stands_in_for_a_lost_batch_adds_to_the_ledger_alone() {
+        let fleet = Fleet::new(Vec::new(), Arc::new(Metrics::new()));
+        let id = SensorId([1; 16]);
+        fleet.observe(id, &batch(&[("exec", "seen", 5)]), SECOND_NS);
+        let before = fleet.get(id).coverage.unwrap();
+        let mut stand_in = batch(&[("exec", "seen", 2)]);
+        let (start_ns, end_ns) = (SECOND_NS, SECOND_NS);
+        let report = stand_in.coverage.take().unwrap();
+        let ledger = report.ledger;
+        stand_in.coverage =
+            Some(wire::record::Coverage { start_ns, end_ns, ledger, ..Default::default() });
+        fleet.observe(id, &stand_in, 2 * SECOND_NS);
+        let mut after = fleet.get(id).coverage.unwrap();
+        assert_eq!(after.ledger["exec"]["seen"], 7);
+        after.ledger = before.ledger.clone();
+        assert_eq!(after, before);
     }
 
     #[test]

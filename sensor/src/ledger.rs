@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use sensor_abi::loss::Loss;
 use wire::batch::Position;
 
+mod held;
 pub mod memory;
 
 use self::memory::{Memory, OTHER, REASONS, Row};
@@ -23,10 +24,13 @@ const WORKER_ENDED: &str = "worker_ended";
 /// Events that a worker was just taking out of the kernel when it was killed.
 const WORKER_ENDED_READING: &str = "worker_ended_reading";
 
-/// Outcome of every event.
 /// A line of a report: signal, outcome, events.
 pub type Line = (String, String, u64);
 
+/// A batch's place, and what its coverage said of the ledger.
+pub type Told = (Position, Vec<Line>);
+
+/// Outcome of every event.
 const SEEN: &str = "seen";
 /// Outcome of events that the brain has.
 const DELIVERED: &str = "delivered";
@@ -89,9 +93,9 @@ pub struct Ledger {
     undecodable: u64,
     /// What the last report said, by signal and outcome.
     reported: BTreeMap<(usize, &'static str), u64>,
-    /// Where the totals are kept for the next worker.
     /// What was reported and got lost on the way: it is reported again.
     again: BTreeMap<(usize, &'static str), u64>,
+    /// Where the totals are kept for the next worker.
     memory: Option<Memory>,
 }
 
@@ -214,23 +218,29 @@ impl Ledger {
     }
 
     /// Returns all lines that have changed since the last call, as signal, outcome and difference.
+    /// It tells nothing while so much is held that what it tells might find no room there; the
+    /// first report after that tells all.
     pub fn report(&mut self) -> Vec<(&'static str, &'static str, u64)> {
+        if self.memory.as_ref().is_some_and(|memory| memory.held().is_scarce()) {
+            return Vec::new();
+        }
         let mut totals = self.lost.clone();
         for signal in Signal::ALL {
             totals.insert((signal as usize, SEEN), self.seen_of(signal));
             totals.insert((signal as usize, DELIVERED), self.delivered.of(signal));
         }
         let mut lines = Vec::new();
-        for (&(signal, outcome), &total) in &totals {
-            let before = self.reported.get(&(signal, outcome)).copied().unwrap_or(0);
-            *self.again.entry((signal, outcome)).or_default() += total.saturating_sub(before);
+        for (line, total) in totals {
+            // What the kernel saw is not known at once after a start: the total may be behind.
+            let before = self.reported.entry(line).or_default();
+            *self.again.entry(line).or_default() += total.saturating_sub(*before);
+            *before = total.max(*before);
         }
         for ((signal, outcome), count) in std::mem::take(&mut self.again) {
             if count > 0 {
                 lines.push((Signal::ALL[signal].name(), outcome, count));
             }
         }
-        self.reported = totals;
         lines
     }
 
@@ -241,27 +251,41 @@ impl Ledger {
         }
     }
 
-    /// Remembers for the next worker that lines of a report need not be told again: the disk has
-    /// them, or the brain.
-    pub fn keep_told(&self, lines: &[Line]) {
-        self.change_told(lines, u64::saturating_add);
+    /// Remembers for the next worker what is about to be told where. Returns whether there was
+    /// room.
+    pub fn begin_telling(&self, told: &Told) -> bool {
+        self.memory.as_ref().is_none_or(|memory| memory.held().add(told))
     }
 
-    /// Forgets that again: they were given up.
-    pub fn forget_told(&self, lines: &[Line]) {
-        self.change_told(lines, u64::saturating_sub);
-    }
-
-    fn change_told(&self, lines: &[Line], change: fn(u64, u64) -> u64) {
-        let Some(memory) = &self.memory else { return };
-        for (signal, outcome, count) in lines.iter().filter_map(known) {
-            let row = match outcome {
-                SEEN => Row::ReportedSeen,
-                DELIVERED => Row::ReportedDelivered,
-                reason => Row::ReportedLost(memory::place_of(reason)),
-            };
-            memory.keep(row, signal, change(memory.of(row, signal), count));
+    /// It has been told: lines of a report need not be told again by the next worker.
+    pub fn end_telling(&self, (position, lines): &Told) {
+        if let Some(memory) = &self.memory {
+            memory.change_told(lines, u64::saturating_add);
+            memory.held().count(*position);
         }
+    }
+
+    /// Remembers for the next worker what was told in a batch whose frame is gone. Returns whether
+    /// there was room.
+    pub fn hold(&self, told: &Told) -> bool {
+        let is_held = self.begin_telling(told);
+        self.memory.iter().for_each(|memory| memory.held().count(told.0));
+        is_held
+    }
+
+    /// Forgets all that is no longer held.
+    pub fn release(&self, is_held: impl Fn(Position) -> bool) {
+        self.memory.iter().for_each(|memory| memory.held().release(|at| !is_held(at)));
+    }
+
+    /// Remembers for the next worker how far a lane was sent.
+    pub fn keep_sent(&self, position: Position) {
+        self.memory.iter().for_each(|memory| memory.sent(position));
+    }
+
+    /// Forgets that lines were told: they were given up.
+    pub fn forget_told(&self, lines: &[Line]) {
+        self.memory.iter().for_each(|memory| memory.change_told(lines, u64::saturating_sub));
     }
 
     /// A record that was not understood does not say whose it was. The signal that misses most
@@ -419,7 +443,7 @@ mod tests {
         let line = |(signal, outcome, count): (&str, &str, u64)| {
             (signal.to_owned(), outcome.to_owned(), count)
         };
-        first.keep_told(&told.into_iter().map(line).collect::<Vec<Line>>());
+        first.end_telling(&(POSITION, told.into_iter().map(line).collect()));
         first.lose("spool_full", &events(&[(Signal::Exec, 4)]));
         first.deliver(&Events::default(), Position { epoch: 2, seq: 0, ..POSITION });
         drop(first);
@@ -445,5 +469,22 @@ mod tests {
         );
         let (_, resumed) = Memory::open(&path, 8).unwrap();
         assert!(!resumed, "another load of the programs counts from zero");
+    }
+
+    #[test]
+    fn what_was_told_and_never_read_is_not_told_again_by_the_next_worker() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let mut first = Ledger::kept(Memory::open(&path, 7).unwrap().0);
+        first.read(Signal::Exec, 80);
+        first.kernel(events(&[(Signal::Exec, 100)]), &full_ring(&[]));
+        let told = first.report().into_iter().map(|(s, o, n)| (s.to_owned(), o.to_owned(), n));
+        first.end_telling(&(POSITION, told.collect()));
+        let (memory, _) = Memory::open(&path, 7).unwrap();
+        let mut second = Ledger::resume(memory, &events(&[(Signal::Exec, 80)]));
+        // Until the kernel's total is known again, all that is known is what was read.
+        assert_eq!(second.report(), []);
+        second.kernel(events(&[(Signal::Exec, 103)]), &full_ring(&[]));
+        assert_eq!(second.report(), [("exec", "seen", 3)]);
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! A full spool gives up its oldest bulk batches, then its oldest security batches, and says which
 //! events went with them. In place of a batch that was given up, an empty one with the same number
-//! is sent: the brain sees sequences without gaps, so that a gap is always a fault. When the disk
-//! fails, a small queue in memory stands in.
+//! is sent: the brain sees sequences without gaps, so that a gap is always a fault. One that had
+//! been sent already may have arrived; then the empty one tells what its coverage told, and the
+//! brain takes it from whichever comes first. When the disk fails, a small queue in memory stands
+//! in.
 //!
 //! Frames are in the page cache at once and on the disk when a segment is full and at shutdown: a
 //! killed sensor loses nothing, a host that loses power loses what the kernel's counters lost too.
@@ -14,18 +16,17 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use wire::batch::{Batch, Clock, Lane, Position};
-use wire::codec;
+use wire::batch::{Lane, Position};
 
 use crate::clock::ClockPair;
-use crate::ledger::Events;
+use crate::ledger::{Events, Told};
 
+mod held;
 mod recover;
 mod segment;
 pub mod untold;
 
 use segment::Segment;
-use untold::Told;
 
 /// Bytes after which a segment is closed: the grain in which a full spool gives up batches.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
@@ -91,6 +92,12 @@ pub struct Spool {
     torn_bytes: u64,
     /// What coverage said in batches that were given up.
     untold: Vec<Told>,
+    /// Segments that were given up and are still on disk.
+    given_up: Vec<Segment>,
+    /// What coverage said in batches that an empty one stands in for, or may come to.
+    held: Vec<Told>,
+    /// Epoch and number up to which each lane was sent, at one time or another.
+    sent: [(u64, u64); 2],
 }
 
 impl Spool {
@@ -106,6 +113,9 @@ impl Spool {
             disk_errors: 0,
             torn_bytes: 0,
             untold: Vec::new(),
+            given_up: Vec::new(),
+            held: Vec::new(),
+            sent: Default::default(),
         };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         let recovered = made.and_then(|()| recover::recover(directory));
@@ -121,6 +131,8 @@ impl Spool {
                 Events::default()
             }
         };
+        // What earlier starts sent is not known until somebody says so.
+        spool.sent = [(spool.epoch, 0); 2];
         (spool, events)
     }
 
@@ -150,6 +162,18 @@ impl Spool {
 
     /// Returns the lane's next frame to send. Frames that cannot be read back are given up.
     pub fn next_unsent(&mut self, lane: Lane, clock: ClockPair) -> (Option<Vec<u8>>, Vec<Loss>) {
+        let (frame, losses) = self.take_unsent(lane, clock);
+        let Some((position, frame)) = frame else { return (None, losses) };
+        let sent = &mut self.sent[lane as usize];
+        *sent = (position.epoch, position.seq).max(*sent);
+        (Some(frame), losses)
+    }
+
+    fn take_unsent(
+        &mut self,
+        lane: Lane,
+        clock: ClockPair,
+    ) -> (Option<(Position, Vec<u8>)>, Vec<Loss>) {
         let mut losses = Vec::new();
         let mut at = 0;
         while let Some(piece) = self.lanes[lane as usize].get_mut(at) {
@@ -159,11 +183,14 @@ impl Spool {
                     if *sent < *last {
                         *sent = (*sent).max(*first - 1) + 1;
                         let position = Position { epoch, lane, seq: *sent };
-                        return (Some(empty_frame(position, clock)), losses);
+                        let frame = untold::stand_in(position, clock, self.held_at(position));
+                        return (Some((position, frame)), losses);
                     }
                 }
                 Part::Frames(segment) if segment.has_unsent() => match segment.next_unsent() {
-                    Ok(Some((_, frame))) => return (Some(frame), losses),
+                    Ok(Some((entry, frame))) => {
+                        return (Some((Position { epoch, lane, seq: entry.seq }, frame)), losses);
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         self.disk_failed(&error);
@@ -179,16 +206,24 @@ impl Spool {
     }
 
     /// Notes that the brain has everything of a lane's epoch up to a position, and returns the
-    /// events of it.
+    /// events of it. When that is of this start, it has all of earlier ones, too: they went first.
     pub fn acknowledge(&mut self, position: Position) -> Events {
         let mut events = Events::default();
+        let ends_earlier = position.epoch == self.epoch && position.seq > 0;
+        let reached = |epoch: u64| match epoch == position.epoch {
+            true => Some(position.seq),
+            false => ends_earlier.then_some(u64::MAX),
+        };
+        self.held.retain(|(at, _)| {
+            at.lane != position.lane || reached(at.epoch).is_none_or(|last| at.seq > last)
+        });
         let lane = position.lane as usize;
         let newest = self.lanes[lane].len().saturating_sub(1);
         let pieces = std::mem::take(&mut self.lanes[lane]);
         for (at, mut piece) in pieces.into_iter().enumerate() {
             let open = at == newest && self.open[lane];
-            let ours = piece.epoch == position.epoch;
-            if ours && self.acknowledge_part(&mut piece.part, position.seq, open, &mut events) {
+            let last = reached(piece.epoch);
+            if last.is_some_and(|l| self.acknowledge_part(&mut piece.part, l, open, &mut events)) {
                 self.delete(position.lane, &piece);
             } else {
                 self.lanes[lane].push_back(piece);
@@ -257,26 +292,21 @@ impl Spool {
     }
 
     /// Returns what coverage said in batches that were given up since the last call; it has to be
-    /// said again.
+    /// said again, or held.
     pub fn take_untold(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.untold)
+    }
+
+    /// Deletes what was given up, once what its coverage said is safe.
+    pub fn delete_given_up(&mut self) {
+        for segment in std::mem::take(&mut self.given_up) {
+            self.deleted(segment.delete());
+        }
     }
 
     /// Returns whether the lane's newest frame would go with a killed process.
     pub fn is_in_memory(&self, lane: Lane) -> bool {
         self.lanes[lane as usize].back().is_some_and(Piece::is_in_memory)
-    }
-
-    /// Puts a gap between what the brain has and what is here: what was in between was only in the
-    /// memory of a process that was killed.
-    pub fn bridge(&mut self, known: Position) {
-        let pieces = &self.lanes[known.lane as usize];
-        let Some(at) = pieces.iter().position(|piece| piece.epoch == known.epoch) else { return };
-        let (first, _) = recover::span(&pieces[at].part);
-        if first > known.seq + 1 {
-            let gap = Part::Gap { first: known.seq + 1, last: first - 1, sent: known.seq };
-            self.put_gap(known.lane, at, known.epoch, gap);
-        }
     }
 
     /// Returns how full the spool is.
@@ -361,7 +391,9 @@ impl Spool {
             let sent = segment.last_sent().clamp(first - 1, last);
             self.put_gap(lane, at, piece.epoch, Part::Gap { first, last, sent });
         }
-        self.delete(lane, &piece);
+        if let Part::Frames(segment) = piece.part {
+            self.given_up.push(segment);
+        }
         Some((reason, events))
     }
 
@@ -398,6 +430,10 @@ impl Spool {
                 std::fs::remove_file(self.directory.join(name))
             }
         };
+        self.deleted(result);
+    }
+
+    fn deleted(&mut self, result: io::Result<()>) {
         match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.disk_failed(&error),
             _ => {}
@@ -425,13 +461,6 @@ impl Piece {
     fn is_in_memory(&self) -> bool {
         matches!(&self.part, Part::Frames(segment) if segment.is_in_memory())
     }
-}
-
-/// An empty batch that stands in for one that was given up.
-fn empty_frame(position: Position, clock: ClockPair) -> Vec<u8> {
-    let clock = Clock { boot_ns: clock.boot_ns, unix_ns: clock.unix_ns };
-    // An empty batch is far below every limit, so encoding it cannot fail.
-    codec::encode_batch(&Batch::empty(position, clock)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -44,6 +44,13 @@ pub struct Position {
     pub seq: u64,
 }
 
+impl Position {
+    /// Returns whether it is in the same sequence as `last` and not after it.
+    pub fn is_up_to(self, last: Self) -> bool {
+        (self.epoch, self.lane) == (last.epoch, last.lane) && self.seq <= last.seq
+    }
+}
+
 /// A sensor's two clocks, read together when the batch was cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {

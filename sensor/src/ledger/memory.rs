@@ -14,14 +14,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use wire::batch::{Lane, Position};
 
-use super::{Events, Signal};
+use super::held::{self, Held};
+use super::{DELIVERED, Events, Line, SEEN, Signal, known};
 
 /// What the file holds; its number changes with the layout.
-const LAYOUT: u64 = 0x736b_6d6c_0000_0000 | (Row::COUNT << 16) as u64 | Signal::COUNT as u64;
-/// Words before the rows: layout, load, and a position for each lane.
-const HEADER: usize = 2 + 2 * Lane::ALL.len();
+const LAYOUT: u64 = 0x736b_6d6d_0000_0000 | (Row::COUNT << 16) as u64 | Signal::COUNT as u64;
+/// Where the positions are that the brain has, one for each lane, after layout and load.
+const ACKED: usize = 2;
+/// Where the positions are that were sent.
+const SENT: usize = ACKED + 2 * Lane::ALL.len();
+/// Words before the rows.
+const HEADER: usize = SENT + 2 * Lane::ALL.len();
+/// Where what is held begins.
+const HELD: usize = HEADER + Row::COUNT * Signal::COUNT;
 /// Words of the file.
-const WORDS: usize = HEADER + Row::COUNT * Signal::COUNT;
+const WORDS: usize = HELD + held::WORDS;
 /// Bytes of the file.
 const BYTES: usize = WORDS * size_of::<u64>();
 
@@ -112,15 +119,56 @@ impl Memory {
 
     /// Keeps the last position of a lane that the brain has.
     pub fn acknowledged(&self, position: Position) {
-        let at = 2 + 2 * position.lane as usize;
-        self.words[at].store(position.epoch, Relaxed);
-        self.words[at + 1].store(position.seq, Relaxed);
+        self.keep_position(ACKED, position);
+    }
+
+    /// Keeps the last position of a lane that was sent.
+    pub fn sent(&self, position: Position) {
+        self.keep_position(SENT, position);
     }
 
     /// Returns the last positions that the brain has, of lanes that have one.
     pub fn positions(&self) -> Vec<Position> {
+        self.positions_at(ACKED)
+    }
+
+    /// Returns the last positions that were sent, of lanes that have one.
+    pub fn sent_positions(&self) -> Vec<Position> {
+        self.positions_at(SENT)
+    }
+
+    /// Returns what coverage told in batches that have no frame on disk.
+    pub fn held(&self) -> Held<'_> {
+        Held::new(&self.words[HELD..])
+    }
+
+    /// Counts as told what was being told when the process was killed: what is held goes out.
+    pub fn count_held(&self) {
+        for (_, lines) in self.held().take_uncounted() {
+            self.change_told(&lines, u64::saturating_add);
+        }
+    }
+
+    pub(super) fn change_told(&self, lines: &[Line], change: fn(u64, u64) -> u64) {
+        for (signal, outcome, count) in lines.iter().filter_map(known) {
+            let row = match outcome {
+                SEEN => Row::ReportedSeen,
+                DELIVERED => Row::ReportedDelivered,
+                reason => Row::ReportedLost(place_of(reason)),
+            };
+            self.keep(row, signal, change(self.of(row, signal), count));
+        }
+    }
+
+    fn keep_position(&self, of: usize, position: Position) {
+        let at = of + 2 * position.lane as usize;
+        self.words[at].store(position.epoch, Relaxed);
+        self.words[at + 1].store(position.seq, Relaxed);
+    }
+
+    fn positions_at(&self, of: usize) -> Vec<Position> {
         let position = |lane: Lane| {
-            let at = 2 + 2 * lane as usize;
+            let at = of + 2 * lane as usize;
             let word = |at: usize| self.words[at].load(Relaxed);
             (word(at) > 0).then(|| Position { epoch: word(at), lane, seq: word(at + 1) })
         };

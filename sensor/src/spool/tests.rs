@@ -15,14 +15,16 @@ fn events(exits: u64) -> Events {
 }
 
 fn frame(epoch: u64, lane: Lane, seq: u64, padding: usize) -> Vec<u8> {
-    let mut frame = empty_frame(Position { epoch, lane, seq }, CLOCK);
+    let mut frame = untold::stand_in(Position { epoch, lane, seq }, CLOCK, &[]);
     frame.resize(frame.len() + padding, 0);
     frame
 }
 
 fn push(spool: &mut Spool, lane: Lane, seq: u64, padding: usize) -> Vec<Loss> {
     let frame = frame(spool.epoch(), lane, seq, padding);
-    spool.push(lane, seq, &events(1), &frame)
+    let losses = spool.push(lane, seq, &events(1), &frame);
+    spool.delete_given_up();
+    losses
 }
 
 /// Sends all that waits in a lane and returns the positions, as the brain would see them.
@@ -82,6 +84,21 @@ fn a_killed_sensor_finds_its_frames_again_under_their_own_epoch() {
 }
 
 #[test]
+fn a_brain_that_has_some_of_this_start_has_all_of_earlier_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
+    push(&mut spool, Lane::Bulk, 1, 0);
+    push(&mut spool, Lane::Security, 1, 0);
+    drop(spool);
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 6);
+    push(&mut spool, Lane::Bulk, 1, 0);
+    let ours = |seq| Position { epoch: 6, lane: Lane::Bulk, seq };
+    assert_eq!(spool.acknowledge(ours(0)), events(0));
+    assert_eq!(spool.acknowledge(ours(1)), events(2));
+    assert_eq!(send_all(&mut spool, Lane::Security), [(5, 1)]);
+}
+
+#[test]
 fn a_gap_stands_in_for_what_only_memory_had() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
@@ -89,10 +106,9 @@ fn a_gap_stands_in_for_what_only_memory_had() {
     drop(spool);
     let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 9);
     let known = |seq| Position { epoch: 5, lane: Lane::Bulk, seq };
-    spool.bridge(known(4));
+    assert_eq!(spool.resume(&[known(4)], &[], Vec::new()), events(0));
     assert_eq!(send_all(&mut spool, Lane::Bulk), [(5, 5), (5, 6), (5, 7)]);
-    spool.bridge(known(7));
-    spool.bridge(Position { epoch: 4, ..known(1) });
+    spool.resume(&[Position { epoch: 4, ..known(1) }], &[], Vec::new());
     spool.rewind();
     assert_eq!(send_all(&mut spool, Lane::Bulk), [(5, 5), (5, 6), (5, 7)]);
 }
@@ -182,14 +198,9 @@ fn coverage_that_is_given_up_is_to_be_said_again() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
     let position = |seq| Position { epoch: 5, lane: Lane::Bulk, seq };
+    let line = |seq| ("exec".to_owned(), "seen".to_owned(), 7 * seq);
     for seq in 1..=2 {
-        let mut batch = Batch::empty(position(seq), Clock { boot_ns: 1, unix_ns: 2 });
-        let mut strings = wire::text::StringTableBuilder::default();
-        let (signal, outcome) = (strings.add(b"exec").unwrap(), strings.add(b"seen").unwrap());
-        let ledger = vec![wire::record::LedgerLine { signal, outcome, count: 7 * seq }];
-        batch.coverage = Some(wire::record::Coverage { ledger, ..Default::default() });
-        batch.strings = strings.finish();
-        let frame = codec::encode_batch(&batch).unwrap();
+        let frame = untold::stand_in(position(seq), CLOCK, &[line(seq)]);
         assert_eq!(spool.push(Lane::Bulk, seq, &events(1), &frame), []);
     }
     // The brain has the first one, and the other goes when the spool is full.
@@ -199,9 +210,36 @@ fn coverage_that_is_given_up_is_to_be_said_again() {
     for seq in 3..=20 {
         push(&mut spool, Lane::Bulk, seq, 400_000);
     }
-    let line = ("exec".to_owned(), "seen".to_owned(), 14);
-    assert_eq!(spool.take_untold(), [(position(2), vec![line])]);
+    assert_eq!(spool.take_untold(), [(position(2), vec![line(2)])]);
     assert_eq!(spool.take_untold(), []);
+}
+
+#[test]
+fn what_a_killed_process_held_goes_out_between_what_the_disk_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
+    for seq in 4..=5 {
+        push(&mut spool, Lane::Bulk, seq, 0);
+    }
+    drop(spool);
+    let at = |epoch, seq| Position { epoch, lane: Lane::Bulk, seq };
+    let held = [at(5, 3), at(5, 7), at(3, 2)];
+    let held = held.map(|at| (at, vec![("exec".to_owned(), "seen".to_owned(), at.seq)]));
+    let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 9);
+    assert_eq!(spool.resume(&[at(5, 1)], &[at(5, 4)], held.to_vec()), events(0));
+    assert!(spool.was_sent(at(5, 4)) && !spool.was_sent(at(5, 5)) && spool.was_sent(at(3, 9)));
+    let mut sent = Vec::new();
+    while let (Some(frame), _) = spool.next_unsent(Lane::Bulk, CLOCK) {
+        let batch = decode_batch_frame(&frame).unwrap();
+        sent.push((batch.position, untold::of(&batch).len()));
+    }
+    let numbers = [(3, 1), (3, 2), (5, 2), (5, 3), (5, 4), (5, 5), (5, 6), (5, 7)];
+    let expected: Vec<_> = numbers
+        .map(|(epoch, seq)| {
+            (at(epoch, seq), usize::from(held.iter().any(|h| h.0 == at(epoch, seq))))
+        })
+        .into();
+    assert_eq!(sent, expected);
 }
 
 #[test]
