@@ -2,6 +2,7 @@
 //!
 //! They need root. Each trial uses a fleet of its own label, so that a demo may run beside them.
 
+mod chaos;
 mod clean;
 mod guard;
 mod hosts;
@@ -53,6 +54,9 @@ fn main() -> ExitCode {
             with_root(runtime::rows_are_found_and_twins_are_not)
         }),
         trial("scan::rules_find_what_runs", || guard::with_programs(scan::rules_find_what_runs)),
+        trial("chaos::every_event_arrives_once_or_is_counted", || {
+            with_root(chaos::every_event_arrives_once_or_is_counted)
+        }),
         trial("clean::after_interrupt", || with_root(clean::after_interrupt)),
         trial("clean::after_kill_and_next_run", || with_root(clean::after_kill_and_next_run)),
     ];

@@ -13,6 +13,8 @@ pub const BRAIN: &str = "sakuramori-brain";
 pub const SCANNER: &str = "sakuramori-scanner";
 /// The program that plays all benign and hostile roles of the fleet.
 pub const ACTOR: &str = "actor";
+/// The chaos trials and their sensors.
+pub const CHAOS: &str = "chaos";
 /// The demo itself, which the tests start like a user would.
 pub const DEMO: &str = "demo";
 

@@ -7,10 +7,11 @@
 //! brain, sensors, a webhook sink), [`hostile`] (a peer to be refused), [`demo`] (benign traffic,
 //! the attack, what must be found), [`bench`] (what watching costs), [`kernel`] (the trials that
 //! need a kernel of their own or root), [`release`] (which kernel it is), [`runtime`] (each row of
-//! the catalogue acted out).
+//! the catalogue acted out), [`chaos`] (packets lost, programs killed, disks full).
 
 pub mod bench;
 pub mod binaries;
+pub mod chaos;
 pub mod demo;
 pub mod figure;
 pub mod fleet;

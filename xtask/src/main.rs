@@ -87,6 +87,19 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         rules: Vec<std::path::PathBuf>,
     },
+    /// Run a brain and sensors' transport while packets are lost, programs killed and disks full,
+    /// and hold the journal against what was sent.
+    Chaos {
+        /// How many seeds.
+        #[arg(long, default_value_t = 10)]
+        seeds: u64,
+        /// The first one.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print one trial per line as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Compare what the product says of real material with what others say of it.
     Eval(eval::Options),
     /// Check the Helm chart: lint, schemas, pod security, and the sensor confined as its pod is.
@@ -137,6 +150,7 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Bench { name, json, rules } => bench::run(name, json, rules),
         Command::Verify { write } => verify::run(write),
+        Command::Chaos { seeds, seed, json } => chaos(seeds, seed, json),
         Command::Eval(options) => eval::run(&options),
         Command::Chart { rendered } => {
             setup::ensure(&[Need::Chart])?;
@@ -157,4 +171,12 @@ fn demo(once: bool, json: bool) -> Result<bool> {
     let mut demo = shell::as_root(programs.join("demo"));
     demo.args(once.then_some("--once")).args(json.then_some("--json"));
     shell::succeeds(&mut demo)
+}
+
+fn chaos(seeds: u64, seed: u64, json: bool) -> Result<bool> {
+    setup::ensure(&[Need::Build, Need::Demo])?;
+    let programs = build::run(false)?;
+    let mut chaos = shell::as_root(programs.join("chaos"));
+    chaos.args(["--seeds", &seeds.to_string(), "--seed", &seed.to_string()]);
+    shell::succeeds(chaos.args(json.then_some("--json")))
 }

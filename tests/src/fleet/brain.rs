@@ -52,9 +52,13 @@ impl Brain {
 
     /// Does the same with more lines at the end of its configuration.
     pub fn start_with(settings: Settings, more: &str) -> Result<Self> {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), settings, more)
+    }
+
+    /// Does the same with an address for sensors.
+    pub fn start_at(quic: SocketAddr, settings: Settings, more: &str) -> Result<Self> {
         let program = binaries::find(binaries::BRAIN)?;
         write_config(&settings, more)?;
-        let quic = SocketAddr::from(([127, 0, 0, 1], 0));
         let started = launch(&program, &settings, quic, settings.http)?;
         let Started { process, quic, http, setup_link } = started;
         Ok(Self { settings, program, process, quic, http, setup_link })
