@@ -149,9 +149,11 @@ impl Default for Journal {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// QUIC connections at once. Each may hold 256 KiB of unread bytes: 2.5 GiB at the most.
+    /// QUIC connections at once. Each may hold 256 KiB of unread bytes, 2.5 GiB at the most; an
+    /// enrolled host also a frame that is not whole for each lane, for as long as a frame may take.
     pub connections: u32,
-    /// Bytes of one sensor in a second, before it is read more slowly. A busy host sends a tenth.
+    /// Bytes of one sensor in a second, before it is read more slowly: those that its batches have
+    /// unpacked, 4 KiB for each batch, 64 for each record. A busy host sends a tenth.
     pub bytes_per_second: u64,
     /// Handshakes of one address in a second, and as many again in a burst.
     pub handshakes_per_second: u32,

@@ -12,6 +12,7 @@ use quinn::{Connection, Endpoint, Incoming, VarInt};
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use wire::limits::HANDSHAKE_TIME;
 
 use crate::board::Board;
 use crate::ca::{Ca, CaError};
@@ -37,9 +38,6 @@ mod tls;
 pub use sessions::Sessions;
 
 use refusal::Refused;
-
-/// A handshake takes one round trip; this is for the slowest link.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// Handshakes under way above which a peer must first prove its address: a spoofed one then costs
 /// us no state. It costs an honest one a round trip.
@@ -180,6 +178,7 @@ impl Ingest {
             if handshakes >= HANDSHAKES_UNPROVEN_MAX && !incoming.remote_address_validated() {
                 // It cannot fail for an address that has not been proven yet.
                 let _ = incoming.retry();
+                self.shared.metrics.retried.inc();
                 continue;
             }
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {

@@ -55,6 +55,8 @@ pub struct Metrics {
     registry: Registry,
     /// Connections, requests and frames that were refused.
     pub refused: Reasons,
+    /// Handshakes that had to prove their address first, because many were under way.
+    pub retried: Counter,
     /// Live QUIC sessions.
     pub sessions: Gauge,
     /// Sessions cut because the same identity connected again.
@@ -139,6 +141,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("sakuramori"),
             refused: Family::default(),
+            retried: Counter::default(),
             sessions: Gauge::default(),
             superseded: Counter::default(),
             enrolled: Family::default(),
@@ -184,6 +187,8 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "Version of this program", build);
         r.register("ingest_refused", "Refused by ingest, by reason", self.refused.clone());
+        let retried = self.retried.clone();
+        r.register("ingest_retried", "Handshakes that had to prove their address", retried);
         r.register("ingest_sessions", "Live sessions", self.sessions.clone());
         r.register(
             "ingest_superseded",

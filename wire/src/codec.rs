@@ -43,6 +43,9 @@ const CODEC_COLUMNS_ZSTD: u8 = 4;
 /// another text needs another codec number.
 const DICTIONARY: &[u8] = include_bytes!("codec/dictionary.txt");
 
+/// Bytes of a control message that has no long text in it: nearly all are shorter.
+const SMALL_CONTROL: usize = 4096;
+
 /// zstd's fastest regular level; higher ones cost the host more than they save on the wire.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -154,6 +157,11 @@ impl Header {
     pub fn body_len(&self) -> usize {
         self.body_len
     }
+
+    /// Bytes of the body once it is decompressed.
+    pub fn full_len(&self) -> usize {
+        self.full_len
+    }
 }
 
 /// Encodes a control frame.
@@ -201,7 +209,13 @@ pub fn decode_control(header: &Header, body: &[u8]) -> Result<Control, FrameErro
     if header.kind != KIND_CONTROL {
         return Err(FrameError::Kind(header.kind));
     }
-    from_bytes(&checked_body(header, body)?)
+    let full = checked_body(header, body)?;
+    // What a text announces is made room for before it is read, so little is believed of a small
+    // message.
+    match full.len() <= SMALL_CONTROL {
+        true => from_bytes::<_, { 8 * SMALL_CONTROL }>(&full),
+        false => from_bytes::<_, { 2 * limits::CONTROL_MAX }>(&full),
+    }
 }
 
 /// Decodes and checks the body of a batch frame.
@@ -214,7 +228,7 @@ pub fn decode_batch(header: &Header, body: &[u8]) -> Result<Batch, FrameError> {
         CODEC_COLUMNS | CODEC_COLUMNS_ZSTD => {
             columns::unpack(&full).map_err(|fault| FrameError::Body(fault.to_owned()))?
         }
-        _ => from_bytes(&full)?,
+        _ => from_bytes::<_, { limits::BODY_MAX }>(&full)?,
     };
     batch.check()?;
     Ok(batch)
@@ -297,16 +311,19 @@ thread_local! {
         RefCell::new(Decompressor::with_prepared_dictionary(&DECOMPRESSION).ok());
 }
 
-fn config() -> Configuration<LittleEndian, Varint, Limit<{ limits::BODY_MAX }>> {
-    bincode::config::standard().with_limit::<{ limits::BODY_MAX }>()
+fn config<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
+    bincode::config::standard().with_limit::<MAX>()
 }
 
 fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
-    bincode::serde::encode_to_vec(value, config()).map_err(|e| FrameError::Body(e.to_string()))
+    let config = config::<{ limits::BODY_MAX }>();
+    bincode::serde::encode_to_vec(value, config).map_err(|e| FrameError::Body(e.to_string()))
 }
 
-fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
-    match bincode::serde::decode_from_slice(bytes, config()) {
+/// Decodes rows or a message. `MAX` is what its numbers and texts may take in memory; a number that
+/// is written as one byte may take eight.
+fn from_bytes<T: DeserializeOwned, const MAX: usize>(bytes: &[u8]) -> Result<T, FrameError> {
+    match bincode::serde::decode_from_slice(bytes, config::<MAX>()) {
         Ok((value, used)) if used == bytes.len() => Ok(value),
         Ok((_, used)) => {
             Err(FrameError::Body(format!("{} bytes are left over", bytes.len() - used)))

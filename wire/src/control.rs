@@ -1,6 +1,9 @@
 //! Everything that sensor and brain say to each other besides batches.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::batch::{Clock, Position};
 
@@ -55,6 +58,7 @@ pub struct EnrolRequest {
     /// The name under which the host will be shown.
     pub hostname: String,
     /// PKCS #10 certificate signing request, DER. Its subject is ignored.
+    #[serde(deserialize_with = "grown")]
     pub csr_der: Vec<u8>,
 }
 
@@ -64,6 +68,7 @@ pub struct EnrolReply {
     /// The id that the certificate binds.
     pub sensor_id: String,
     /// The sensor's certificate, DER.
+    #[serde(deserialize_with = "grown")]
     pub certificate_der: Vec<u8>,
 }
 
@@ -165,4 +170,27 @@ pub enum Control {
     TimeProbe(TimeProbe),
     /// Sensor to brain, answer to it.
     TimeReply(TimeReply),
+}
+
+/// Takes bytes one by one: what their count announces is not believed before they are there.
+fn grown<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    struct Bytes;
+
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<u8>, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = from.next_element()? {
+                bytes.push(byte);
+            }
+            Ok(bytes)
+        }
+    }
+
+    from.deserialize_seq(Bytes)
 }

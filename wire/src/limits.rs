@@ -2,6 +2,10 @@
 //!
 //! A sender stays below these; a receiver refuses what crosses one, with a counted reason.
 
+use std::time::Duration;
+
+use crate::batch::Lane;
+
 /// Bytes of a frame's body as it travels. A tick of a busy host compresses to some 100 KiB.
 pub const FRAME_MAX: usize = 1024 * 1024;
 
@@ -60,3 +64,23 @@ pub const RULE_PART_MAX: usize = 128 * 1024;
 
 /// Kernel maps named in one coverage record.
 pub const MAPS_MAX: usize = 128;
+
+/// Streams that a sensor sends batches on: one per lane. Each may hold a frame that is not whole.
+pub const LANES_MAX: usize = Lane::ALL.len();
+
+/// A handshake takes one round trip; this is for the slowest link.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// The control stream and its hello come within this.
+pub const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// The whole of an enrolment takes no longer than this.
+pub const ENROL_TIME: Duration = Duration::from_secs(10);
+
+/// A frame that has begun is complete after this: the largest one over 35 KB/s. A slower one is
+/// somebody who holds memory.
+pub const FRAME_TIME: Duration = Duration::from_secs(30);
+
+/// What the brain says is taken within this. A sensor that sends and does not listen would have
+/// the brain keep its acknowledgements for as long as it likes.
+pub const ANSWER_TIME: Duration = Duration::from_secs(30);

@@ -70,15 +70,16 @@ impl<'a> Asking<'a> {
     }
 
     /// Asks, or stops waiting for an answer.
-    pub(super) async fn go_on(&mut self, control: &mut SendStream) {
+    pub(super) async fn go_on(&mut self, control: &mut SendStream) -> Result<(), Refused> {
         if self.asked.is_some() {
             self.settled = true;
-            return;
+            return Ok(());
         }
         self.number = self.number.wrapping_add(1);
         self.asked = Some(Instant::now());
         // A stream that takes no more ends the session elsewhere.
-        frame::write(control, &Control::TimeProbe(TimeProbe { number: self.number })).await;
+        let probe = Control::TimeProbe(TimeProbe { number: self.number });
+        frame::write(control, &probe).await.map(|_| ())
     }
 
     /// Takes in an answer that came at `heard`.

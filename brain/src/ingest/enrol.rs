@@ -7,6 +7,7 @@ use std::time::Duration;
 use quinn::{Connection, SendStream};
 use wire::codec;
 use wire::control::{Control, EnrolReply, EnrolRequest, Refusal};
+use wire::limits::ENROL_TIME;
 
 use super::frame;
 use super::refusal::Refused;
@@ -19,9 +20,6 @@ use crate::store::file::FileError;
 use crate::store::hosts::HOSTS_MAX;
 use crate::store::tokens::TokenError;
 
-/// The whole of an enrolment takes no longer than this.
-const ENROL_TIME: Duration = Duration::from_secs(10);
-
 /// The answer gets so long to arrive before the connection is closed.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
@@ -29,7 +27,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 pub(super) async fn run(shared: &Arc<Shared>, connection: &Connection) -> Result<(), Refused> {
     match tokio::time::timeout(ENROL_TIME, exchange(shared, connection)).await {
         Ok(result) => result,
-        Err(_) => Err(Refused::new("slow_enrolment", "the enrolment took more than 10 seconds")),
+        Err(_) => Err(Refused::new("slow_enrolment", "the enrolment took too long")),
     }
 }
 
@@ -131,7 +129,7 @@ fn renew(
 }
 
 async fn answer(send: &mut SendStream, message: &Control) {
-    if frame::write(send, message).await && send.finish().is_ok() {
+    if matches!(frame::write(send, message).await, Ok(true)) && send.finish().is_ok() {
         let _ = tokio::time::timeout(ANSWER_TIME, send.stopped()).await;
     }
 }

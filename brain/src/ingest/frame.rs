@@ -1,15 +1,11 @@
 //! Frames from and to streams.
 
-use std::time::Duration;
-
 use quinn::{ReadExactError, RecvStream, SendStream};
 use wire::codec::{self, HEADER_LEN, Header};
 use wire::control::Control;
+use wire::limits::{ANSWER_TIME, FRAME_TIME};
 
 use super::refusal::Refused;
-
-/// A frame that has begun must be complete after this; a slow one is somebody who holds memory.
-const FRAME_TIME: Duration = Duration::from_secs(30);
 
 /// Bytes taken from a stream at once: memory grows with what has arrived, not with what was
 /// announced.
@@ -39,7 +35,7 @@ pub(super) async fn read(stream: &mut RecvStream) -> Result<Option<Frame>, Refus
     }
     match tokio::time::timeout(FRAME_TIME, read_rest(stream, head)).await {
         Ok(frame) => frame,
-        Err(_) => Err(Refused::new("slow_frame", "a frame was not complete after 30 seconds")),
+        Err(_) => Err(Refused::new("slow_frame", "a frame was not complete in time")),
     }
 }
 
@@ -70,13 +66,18 @@ fn cut_short() -> Refused {
     Refused::new("cut_short", "a stream ended within a frame")
 }
 
-/// Writes a control frame. Returns whether the peer can still be written to.
-pub(super) async fn write(stream: &mut SendStream, message: &Control) -> bool {
-    match codec::encode_control(message) {
-        Ok(frame) => stream.write_all(&frame).await.is_ok(),
+/// Writes a control frame. Returns whether the peer can still be written to; one that does not take
+/// what it is told is refused.
+pub(super) async fn write(stream: &mut SendStream, message: &Control) -> Result<bool, Refused> {
+    let frame = match codec::encode_control(message) {
+        Ok(frame) => frame,
         Err(error) => {
             tracing::error!(%error, "a control message does not fit into a frame");
-            false
+            return Ok(false);
         }
+    };
+    match tokio::time::timeout(ANSWER_TIME, stream.write_all(&frame)).await {
+        Ok(written) => Ok(written.is_ok()),
+        Err(_) => Err(Refused::new("slow_reader", "what the brain says was not taken in time")),
     }
 }

@@ -1,13 +1,31 @@
 //! How much one sensor may send: past its share it is read more slowly, and QUIC's flow control
 //! makes it wait. Nothing is refused, since its spool holds what waits.
+//!
+//! What counts is the work that a batch makes, not its bytes on the wire: those of a hostile one
+//! may be few.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use wire::batch::Batch;
+
+use super::frame::Frame;
 use crate::clock::SECOND_NS;
 
 /// Seconds' worth of bytes that may come at once, such as the spool of a host that was away.
 const BURST_S: u64 = 4;
+
+/// What a batch counts for besides its bytes: its way through channels, checks and the journal.
+const BATCH_COST: usize = 4096;
+
+/// What a record or process counts for: columns write thousands that are alike in a few bytes.
+const RECORD_COST: usize = 64;
+
+/// Returns the bytes that a batch counts for.
+pub(super) fn weight(batch: &Batch, frame: &Frame) -> usize {
+    let rows = batch.record_count() + batch.processes.len();
+    frame.bytes.len().max(frame.header.full_len()) + BATCH_COST + rows * RECORD_COST
+}
 
 /// The share of one session.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ pub(super) struct Refused {
 }
 
 /// TLS alerts (RFC 8446, section 6) that a handshake fails with, and what they mean here.
-const ALERTS: [(u8, &str); 9] = [
+const ALERTS: [(u8, &str); 10] = [
     (42, "bad_certificate"),
     (43, "bad_certificate"),
     (44, "revoked_certificate"),
@@ -22,6 +22,7 @@ const ALERTS: [(u8, &str); 9] = [
     (48, "unknown_ca"),
     // A signature that does not fit: of the certificate, or of whoever shows it.
     (51, "bad_certificate"),
+    (70, "old_tls"),
     (116, "no_client_certificate"),
     (120, "no_common_protocol"),
 ];

@@ -12,10 +12,11 @@ use wire::codec;
 use wire::control::{
     Ack, Control, Hello, Refusal, RuleOffer, RuleReply, Settings, SettingsReply, TimeReply, Welcome,
 };
+use wire::limits::HELLO_TIME;
 
 use super::asking::Asking;
 use super::frame;
-use super::pace::Pace;
+use super::pace::{self, Pace};
 use super::refusal::Refused;
 use super::{Shared, tls};
 use crate::clock;
@@ -24,9 +25,6 @@ use crate::journal::{Append, Appended, Journal};
 use crate::metrics;
 use crate::policy::{SensorPolicies, SensorPolicy};
 use crate::text;
-
-/// The control stream and its hello must come within this.
-const HELLO_TIME: Duration = Duration::from_secs(10);
 
 /// Batches of a session that may wait for the disk.
 const PENDING_MAX: usize = 16;
@@ -106,7 +104,7 @@ async fn begin(
     });
     match opened.await {
         Ok(opened) => opened,
-        Err(_) => Err(Refused::new("no_hello", "no hello came within 10 seconds")),
+        Err(_) => Err(Refused::new("no_hello", "no hello came in time")),
     }
 }
 
@@ -130,14 +128,14 @@ async fn serve(
     let durable =
         Lane::ALL.map(|lane| shared.journal.durable(id, Position { epoch, lane, seq: 0 }));
     let welcome = Welcome { durable, brain_unix_ns: clock::now_ns() };
-    if !frame::write(control, &Control::Welcome(welcome)).await {
+    if !frame::write(control, &Control::Welcome(welcome)).await? {
         return Ok(());
     }
     let (pending, mut waiting) = mpsc::channel(PENDING_MAX);
     let journal = shared.journal.sequence();
     let mut lanes = JoinSet::new();
     let mut tuning = Tuning::new(shared, id);
-    tuning.tune(control).await;
+    tuning.tune(control).await?;
     // A frame may come in parts; a task of its own can wait for the rest.
     let (said, mut replies) = mpsc::channel(REPLIES_MAX);
     let mut listening = JoinSet::new();
@@ -162,8 +160,8 @@ async fn serve(
                 lane.unwrap_or_else(|_| Err(Refused::internal()))?;
             }
             Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
-            () = tuning.changed() => tuning.tune(control).await,
-            () = asking.due() => asking.go_on(control).await,
+            () = tuning.changed() => tuning.tune(control).await?,
+            () = asking.due() => asking.go_on(control).await?,
             Some(reply) = replies.recv() => match reply {
                 Said::Settled(reply) => tuning.answered(reply)?,
                 Said::Tried(reply) => tuning.tried(control, reply).await?,
@@ -234,31 +232,33 @@ impl<'a> Tuning<'a> {
     }
 
     /// Sends what is wanted, unless that is what was sent last.
-    async fn tune(&mut self, control: &mut SendStream) {
+    async fn tune(&mut self, control: &mut SendStream) -> Result<(), Refused> {
         let wanted = Arc::clone(&self.wanted.borrow_and_update());
-        self.offer(control, &wanted.yara.revision).await;
+        self.offer(control, &wanted.yara.revision).await?;
         let wanted = wanted.of_role(&self.role).cloned();
         if wanted == self.told {
-            return;
+            return Ok(());
         }
         let settings = wanted.as_ref().map(|policy| (policy.revision.clone(), &*policy.text));
         let (revision, text) = settings.unwrap_or_default();
         let settings = Settings { revision, text: text.to_owned() };
-        if frame::write(control, &Control::Settings(settings)).await {
+        if frame::write(control, &Control::Settings(settings)).await? {
             self.unanswered += 1;
             self.told = wanted;
         }
+        Ok(())
     }
 
     /// Offers the rules, unless that is what was offered last.
-    async fn offer(&mut self, control: &mut SendStream, revision: &str) {
+    async fn offer(&mut self, control: &mut SendStream, revision: &str) -> Result<(), Refused> {
         if self.offered.as_deref() == Some(revision) {
-            return;
+            return Ok(());
         }
         let offer = RuleOffer { revision: revision.to_owned() };
-        if frame::write(control, &Control::RuleOffer(offer)).await {
+        if frame::write(control, &Control::RuleOffer(offer)).await? {
             (self.offered, self.sent) = (Some(revision.to_owned()), false);
         }
+        Ok(())
     }
 
     /// Sends the rules to a sensor that asks for them, or notes what became of them.
@@ -280,7 +280,7 @@ impl<'a> Tuning<'a> {
         if self.offered.as_deref() == Some(&*wanted.yara.revision) {
             self.sent = true;
             for part in wanted.yara.parts() {
-                if !frame::write(control, &Control::RulePart(part)).await {
+                if !frame::write(control, &Control::RulePart(part)).await? {
                     break;
                 }
             }
@@ -340,7 +340,7 @@ async fn read_lane(lane: Incoming, id: SensorId, mut stream: RecvStream) -> Resu
         }
         let position = batch.position;
         let records = batch.record_count() as u64;
-        let wait = pace.spend(frame.bytes.len(), clock::now_ns());
+        let wait = pace.spend(pace::weight(&batch, &frame), clock::now_ns());
         shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
         let (batch, frame) = (Box::new(batch), frame.bytes);
         let append = Append::Batch { sensor: id, batch, correction_ns, frame };
@@ -362,8 +362,7 @@ async fn read_lane(lane: Incoming, id: SensorId, mut stream: RecvStream) -> Resu
 async fn acknowledge(control: &mut SendStream, batch: Pending) -> Result<(), Refused> {
     match batch.answer.await {
         Ok(Appended::Stored(_) | Appended::Duplicate) => {
-            frame::write(control, &Control::Ack(Ack { position: batch.position })).await;
-            Ok(())
+            frame::write(control, &Control::Ack(Ack { position: batch.position })).await.map(|_| ())
         }
         Ok(Appended::Failed) => Err(Refused::new(
             "journal_failed",
@@ -377,7 +376,8 @@ async fn acknowledge(control: &mut SendStream, batch: Pending) -> Result<(), Ref
 async fn say_farewell(control: &mut SendStream, refused: &Refused) {
     let refusal = Refusal { reason: refused.reason.to_owned(), message: refused.message.clone() };
     let farewell = async {
-        if frame::write(control, &Control::Refusal(refusal)).await && control.finish().is_ok() {
+        let said = frame::write(control, &Control::Refusal(refusal)).await;
+        if matches!(said, Ok(true)) && control.finish().is_ok() {
             let _ = control.stopped().await;
         }
     };

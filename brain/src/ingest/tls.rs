@@ -14,6 +14,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
+use wire::limits::LANES_MAX;
 use x509_parser::extensions::GeneralName;
 
 use super::{IngestError, Shared};
@@ -34,8 +35,9 @@ const SEND_WINDOW: u64 = 64 * 1024;
 /// Streams that a sensor opens: one for control.
 const BIDI_STREAMS_MAX: u32 = 1;
 
-/// One per lane, and as many again while old ones are being closed.
-const UNI_STREAMS_MAX: u32 = 4;
+/// Bytes of packets that may wait for a handshake to be looked at, each and all together: a
+/// handshake is looked at in the moment in which it comes, and brings two packets at most.
+const INCOMING_BUFFER: (u64, u64) = (16 * 1024, 4 * 1024 * 1024);
 
 /// A peer that says nothing for so long is gone. Sensors keep alive every few seconds.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -71,6 +73,7 @@ pub(super) fn server_config(shared: &Shared, now_ns: u64) -> Result<ServerConfig
     let mut config = ServerConfig::with_crypto(Arc::new(quic));
     config.transport_config(Arc::new(transport()));
     config.migration(true);
+    config.incoming_buffer_size(INCOMING_BUFFER.0).incoming_buffer_size_total(INCOMING_BUFFER.1);
     Ok(config)
 }
 
@@ -78,7 +81,7 @@ fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(BIDI_STREAMS_MAX.into())
-        .max_concurrent_uni_streams(UNI_STREAMS_MAX.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(LANES_MAX as u32))
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
