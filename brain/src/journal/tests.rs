@@ -126,6 +126,7 @@ fn damage_in_the_middle_is_named_exactly_and_never_skipped_in_silence() {
     let path = only_segment(dir.path());
     let whole = fs::read(&path).unwrap();
     let record = (whole.len() - segment::HEAD_LEN) / 6;
+    let mut bent_bytes = 0;
     for byte in segment::HEAD_LEN + 2 * record..segment::HEAD_LEN + 3 * record {
         let mut bent = whole.clone();
         bent[byte] ^= 0x10;
@@ -141,7 +142,11 @@ fn damage_in_the_middle_is_named_exactly_and_never_skipped_in_silence() {
         assert_eq!(opened.damages, [damage], "byte {byte}");
         assert_eq!((seqs(&opened), opened.torn_bytes), (vec![1, 2, 4, 5, 6], 0));
         assert_eq!(fs::read(&path).unwrap(), bent);
+        bent_bytes += 1;
     }
+    println!(
+        "figure B-05: {bent_bytes} bent bytes, each named by file, range and record; the rest read"
+    );
 }
 
 #[test]

@@ -17,13 +17,22 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks until the answer is yes.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, ask).await
+}
+
+/// Likewise, for what takes longer by design.
+pub async fn within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{what} did not happen in {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{what} did not happen in {patience:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -165,7 +174,16 @@ impl Program {
         Self::spawn(command, data)
     }
 
+    /// Starts it under another program, which gets `options` before the brain's own command line.
+    pub fn start_under(program: &str, options: impl Iterator<Item = String>, data: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(options).arg(env!("CARGO_BIN_EXE_sakuramori-brain")).args(serve(data));
+        Self::spawn(command, data)
+    }
+
     fn spawn(mut command: Command, data: &Path) -> Self {
+        // Clients of this process need it, whether or not a brain has been in it.
+        brain::app::install_provider();
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut after = |prefix: &str| {
@@ -175,6 +193,23 @@ impl Program {
         let quic = after("quic listening on ").parse().unwrap();
         let http = after("console at ").trim_end_matches('/').to_owned();
         Self { access: Access::new(quic, http, data), child }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns its resident memory in bytes: now, and the most since the last call.
+    pub fn memory(&self) -> (u64, u64) {
+        let of = |file: &str| format!("/proc/{}/{file}", self.pid());
+        let status = std::fs::read_to_string(of("status")).unwrap();
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        };
+        // The kernel begins a new count of the most (proc(5), clear_refs).
+        std::fs::write(of("clear_refs"), "5").unwrap();
+        (kib("VmRSS:"), kib("VmHWM:"))
     }
 
     /// Asks it to end; returns its exit code.

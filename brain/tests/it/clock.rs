@@ -9,6 +9,7 @@ use wire::codec;
 use wire::control::{Control, TimeProbe, TimeReply};
 
 use crate::brain::{Program, eventually};
+use crate::peer::Peer;
 use crate::sensor::{Session, enrol, fileless, read, write};
 
 const EPOCH: u64 = 7;
@@ -70,7 +71,8 @@ async fn a_host_an_hour_wrong_is_corrected_and_flagged() {
         let host = Wrong::new(ahead_ns);
         let identity = enrol(brain.access.quic, &token, &name).await.unwrap();
         let quic = brain.access.quic;
-        let mut session = Session::begin_as(wire::ALPN_COLUMNS, quic, &identity, EPOCH).await;
+        let mut session =
+            Session::begin_as(Peer::new(wire::ALPN_COLUMNS, Some(&identity)), quic, EPOCH).await;
         host.answer(&mut session).await;
         session.deliver(&host.batch(1, &name)).await;
         let shown = brain.access.get("/api/v1/hosts").await;
@@ -110,7 +112,8 @@ async fn a_clock_that_is_set_is_noticed_at_once() {
     let token = brain.access.join_token(1, 600).await;
     let identity = enrol(brain.access.quic, &token, "web-1").await.unwrap();
     let quic = brain.access.quic;
-    let mut session = Session::begin_as(wire::ALPN_COLUMNS, quic, &identity, EPOCH).await;
+    let mut session =
+        Session::begin_as(Peer::new(wire::ALPN_COLUMNS, Some(&identity)), quic, EPOCH).await;
     let mut host = Wrong::new(0);
     for _ in 0..3 {
         host.answer(&mut session).await;

@@ -2,8 +2,6 @@
 
 use std::net::UdpSocket;
 
-use brain::clock;
-use brain::identity::SensorId;
 use quinn::ConnectionError;
 use reqwest::Method;
 use serde_json::json;
@@ -11,7 +9,8 @@ use wire::codec;
 use wire::control::Control;
 
 use crate::brain::{Brain, eventually, made_up_token};
-use crate::sensor::{self, Identity, Session, Wish, connect, enrol, fileless};
+use crate::peer::connect;
+use crate::sensor::{self, Identity, Session, Wish, enrol, fileless};
 
 /// Enrols a host and delivers a batch: the brain still does its work.
 async fn still_serves(brain: &Brain) {
@@ -43,43 +42,6 @@ fn closed_because(error: ConnectionError) -> String {
         }
         other => panic!("{other}"),
     }
-}
-
-#[tokio::test]
-async fn certificates_that_are_not_a_sensors_are_refused_by_reason() {
-    let brain = Brain::start().await;
-    let elsewhere = tempfile::tempdir().unwrap();
-    let now_ns = clock::now_ns();
-    let other_ca = brain::ca::Ca::open(elsewhere.path(), now_ns).unwrap();
-    let issue = |ca: &brain::ca::Ca, now_ns: u64| {
-        let (wish, id) = (Wish::new(), SensorId::random());
-        let issued = ca.issue(id, &wish.csr, now_ns).unwrap();
-        wish.with(issued.der, id.to_string())
-    };
-    let month_ns = 30 * 24 * 3600 * clock::SECOND_NS;
-    let server = brain.ca().server(&["x".to_owned()], &[], now_ns).unwrap();
-    let server = Identity {
-        id: String::new(),
-        certificate: server.chain[0].to_vec(),
-        key: server.key.secret_der().to_vec(),
-    };
-    let cases = [
-        ("unknown_ca", Some(issue(&other_ca, now_ns))),
-        ("expired_certificate", Some(issue(&brain.ca(), now_ns - month_ns))),
-        // Signed by us, but of a host that this brain does not know.
-        ("revoked_certificate", Some(issue(&brain.ca(), now_ns))),
-        ("bad_certificate", Some(server)),
-        ("no_client_certificate", None),
-    ];
-    for (reason, identity) in cases {
-        assert_eq!(brain.access.refused(reason).await, 0, "{reason}");
-        assert!(session_is_refused(&brain, identity.as_ref()).await, "{reason}");
-        counted(&brain, reason).await;
-    }
-    assert!(connect(brain.access.quic, b"h3", None).await.is_err());
-    counted(&brain, "no_common_protocol").await;
-    assert_eq!(brain.access.metric("sakuramori_ingest_records_total").await, 0);
-    still_serves(&brain).await;
 }
 
 #[tokio::test]
@@ -141,19 +103,15 @@ async fn garbage_on_the_port_is_counted() {
     );
 }
 
-#[tokio::test]
-async fn frames_that_break_the_protocol_are_refused_by_reason() {
-    let brain = Brain::start().await;
-    let quic = brain.access.quic;
-    let token = brain.access.join_token(1, 60).await;
-    let identity = enrol(quic, &token, "h").await.unwrap();
+/// Frames of sensors that do not keep to the protocol, and why they are refused.
+pub fn broken_frames() -> Vec<(&'static str, Vec<u8>)> {
     let good = codec::encode_batch(&fileless(1, 1, "x")).unwrap();
     let with = |at: usize, bytes: &[u8]| {
         let mut frame = good.clone();
         frame[at..at + bytes.len()].copy_from_slice(bytes);
         frame
     };
-    let cases = [
+    vec![
         ("too_large", with(8, &u32::MAX.to_le_bytes())),
         ("too_large", with(12, &u32::MAX.to_le_bytes())),
         ("unknown_version", with(4, &(wire::VERSION + 1).to_le_bytes())),
@@ -163,8 +121,16 @@ async fn frames_that_break_the_protocol_are_refused_by_reason() {
         ("checksum", with(good.len() - 1, &[!good[good.len() - 1]])),
         ("cut_short", good[..good.len() - 1].to_vec()),
         ("cut_short", good[..7].to_vec()),
-    ];
-    for (reason, frame) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn frames_that_break_the_protocol_are_refused_by_reason() {
+    let brain = Brain::start().await;
+    let quic = brain.access.quic;
+    let token = brain.access.join_token(1, 60).await;
+    let identity = enrol(quic, &token, "h").await.unwrap();
+    for (reason, frame) in broken_frames() {
         let before = brain.access.refused(reason).await;
         let refusal = Session::begin(quic, &identity, 1).await.provoke(&frame).await;
         assert_eq!(refusal.reason, reason);

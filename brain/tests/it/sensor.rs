@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use rustls::RootCertStore;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec::{self, HEADER_LEN, Header};
 use wire::control::{Control, EnrolReply, EnrolRequest, Hello, Refusal, Welcome};
 use wire::record::{Exec, Process, ProcessRef, process_flag};
 use wire::text::StringTableBuilder;
+
+use crate::peer::{Peer, connect};
 
 /// A key with its certificate.
 pub struct Identity {
@@ -50,31 +51,6 @@ pub fn secret_of(token: &str) -> String {
 
 fn pin_of(token: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(token.strip_prefix("skm1.").unwrap()).unwrap()[..32].to_vec()
-}
-
-/// Connects with a protocol, and a certificate if there is one.
-pub async fn connect(
-    brain: SocketAddr,
-    alpn: &[u8],
-    identity: Option<&Identity>,
-) -> Result<Connection, ConnectionError> {
-    let builder = rustls::ClientConfig::builder_with_provider(brain::ca::provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer));
-    let mut tls = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.clone()));
-            builder.with_client_auth_cert(vec![identity.certificate.clone().into()], key).unwrap()
-        }
-    };
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    tls.enable_early_data = true;
-    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.connect_with(config, brain, wire::BRAIN_NAME).unwrap().await
 }
 
 /// Enrols as a sensor does; the brain's chain is checked against the token's pin.
@@ -130,12 +106,12 @@ pub struct Session {
 
 impl Session {
     pub async fn begin(brain: SocketAddr, identity: &Identity, epoch: u64) -> Self {
-        Self::begin_as(wire::ALPN_SESSION, brain, identity, epoch).await
+        Self::begin_as(Peer::new(wire::ALPN_SESSION, Some(identity)), brain, epoch).await
     }
 
-    /// Begins a session of this protocol.
-    pub async fn begin_as(alpn: &[u8], brain: SocketAddr, identity: &Identity, epoch: u64) -> Self {
-        let connection = connect(brain, alpn, Some(identity)).await.unwrap();
+    /// Begins one as a peer of any kind.
+    pub async fn begin_as(peer: Peer, brain: SocketAddr, epoch: u64) -> Self {
+        let connection = peer.connect(brain).await.unwrap();
         let (mut control, mut answers) = connection.open_bi().await.unwrap();
         write(&mut control, &Control::Hello(hello(epoch))).await;
         let Some(Control::Welcome(welcome)) = read(&mut answers).await else {
@@ -163,7 +139,8 @@ impl Session {
     /// Sends bytes on a lane, and returns why the brain ended the session.
     pub async fn provoke(mut self, bytes: &[u8]) -> Refusal {
         let mut lane = self.connection.open_uni().await.unwrap();
-        lane.write_all(bytes).await.unwrap();
+        // The brain may stop reading before the end.
+        let _ = lane.write_all(bytes).await;
         let _ = lane.finish();
         match read(&mut self.answers).await {
             Some(Control::Refusal(refusal)) => refusal,
@@ -233,43 +210,4 @@ async fn read_any(stream: &mut RecvStream) -> Option<Control> {
     let mut body = vec![0; header.body_len()];
     stream.read_exact(&mut body).await.ok()?;
     Some(codec::decode_control(&header, &body).unwrap())
-}
-
-/// Takes any server; enrolment checks the pin afterwards, and the rest is not what is tested here.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        brain::ca::provider().signature_verification_algorithms.supported_schemes()
-    }
 }
