@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wire::batch::Lane;
 
-use super::segment::Segment;
+use super::segment::{SEQ_MAX, Segment};
 use super::{Part, Piece};
 use crate::ledger::Events;
 
@@ -107,10 +107,12 @@ fn parse(text: &str) -> Option<Name> {
     let epoch = words.next()?.parse().ok()?;
     let lane = words.next()?;
     let lane = Lane::ALL.into_iter().find(|l| l.name() == lane)?;
-    let first = words.next()?.parse().ok().filter(|&first| first > 0)?;
+    let first = words.next()?.parse().ok().filter(|first| (1..=SEQ_MAX).contains(first))?;
     let last = match (kind, words.next()) {
         ("frames", None) => None,
-        ("gap", Some(last)) => Some(last.parse().ok().filter(|&last| last >= first)?),
+        ("gap", Some(last)) => {
+            Some(last.parse().ok().filter(|last| (first..=SEQ_MAX).contains(last))?)
+        }
         _ => return None,
     };
     words.next().is_none().then_some(Name { epoch, first, last, lane })

@@ -20,6 +20,9 @@ use crate::ledger::Events;
 pub const ENTRY_HEADER: usize = 16 + 8 * Events::LEN;
 /// Longest frame that is believed when a file is read back.
 const FRAME_LEN_MAX: usize = FRAME_MAX + HEADER_LEN;
+/// Highest sequence number that is believed: no sensor sends so many batches, and there is always
+/// a next one.
+pub const SEQ_MAX: u64 = u64::MAX / 2;
 
 /// What stands before a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +101,8 @@ impl Segment {
         segment.len = full;
         let mut offset = 0;
         while let Ok(Some((entry, frame))) = segment.read(offset) {
-            if segment.last > 0 && entry.seq != segment.last + 1 {
+            let follows = segment.last == 0 || entry.seq == segment.last + 1;
+            if !follows || !(1..=SEQ_MAX).contains(&entry.seq) {
                 break;
             }
             offset += (ENTRY_HEADER + frame.len()) as u64;
@@ -254,7 +258,8 @@ impl Segment {
         let mut bytes = [0; ENTRY_HEADER];
         self.read_at(offset, &mut bytes)?;
         let entry = decode(&bytes);
-        if entry.len as usize > FRAME_LEN_MAX {
+        let end = offset + ENTRY_HEADER as u64 + u64::from(entry.len);
+        if entry.len as usize > FRAME_LEN_MAX || end > self.len {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a spooled entry is damaged"));
         }
         Ok(Some(entry))

@@ -50,10 +50,11 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Does the work; returns the most bytes that it had allocated at once. What other threads do at
-/// the same time counts as well.
+/// the same time counts as well. Work may have parts of it measured by themselves.
 pub fn peak_of(work: impl FnOnce()) -> usize {
     let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let around = PEAK.swap(before, Relaxed);
     work();
-    usize::try_from(PEAK.load(Relaxed) - before).unwrap_or(0)
+    let peak = PEAK.fetch_max(around, Relaxed);
+    usize::try_from(peak - before).unwrap_or(0)
 }

@@ -2,6 +2,7 @@
 
 use crate::memory;
 
+mod batch;
 mod capture;
 mod cgroup;
 mod control;
@@ -11,7 +12,9 @@ mod login;
 mod message;
 mod packet;
 mod ring;
+mod session;
 mod settings;
+mod spool;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -44,6 +47,9 @@ pub static TARGETS: &[Target] = &[
     cgroup::TARGET,
     ring::TARGET,
     frame::TARGET,
+    batch::TARGET,
+    session::TARGET,
+    spool::TARGET,
     settings::TARGET,
     host::TARGET,
     control::PANIC,
