@@ -26,6 +26,10 @@ pub enum Name {
     Ingest,
     /// What very many sensors cost a brain, and how soon their batches are acknowledged.
     Fleet,
+    /// How long a brain takes to serve again, with a long journal and a large fleet behind it.
+    Restart,
+    /// How soon a fleet is back after its brain was away.
+    Herd,
     /// How long it takes from an event in a kernel to the finding that a brain has of it.
     Latency,
 }
@@ -39,11 +43,9 @@ pub fn run(name: Name, json: bool, rules: Vec<PathBuf>) -> Result<bool> {
         Name::Wire => transport("wire", json),
         // Without the peer it still runs, and says so.
         Name::Ingest => transport("ingest", json),
-        Name::Fleet => {
-            let mut brain = shell::cargo();
-            shell::must(brain.args(["build", "--locked", "--quiet", "--release", "-p", "brain"]))?;
-            transport("fleet", json)
-        }
+        Name::Fleet => with_brain("fleet", json),
+        Name::Restart => with_brain("restart", json),
+        Name::Herd => with_brain("herd", json),
     }
 }
 
@@ -69,6 +71,13 @@ fn sigma(json: bool, mut folders: Vec<PathBuf>) -> Result<bool> {
     bench.args(["run", "--locked", "--quiet", "--release", "-p", "sigma-peers"]);
     bench.args(["--bin", "sigma_bench", "--"]).args(json.then_some("--json"));
     shell::succeeds(bench.args(folders))
+}
+
+/// Measures the brain that is shipped.
+fn with_brain(what: &str, json: bool) -> Result<bool> {
+    let mut brain = shell::cargo();
+    shell::must(brain.args(["build", "--locked", "--quiet", "--release", "-p", "brain"]))?;
+    transport(what, json)
 }
 
 /// Measures the transport.

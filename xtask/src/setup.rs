@@ -15,7 +15,7 @@ use crate::shell;
 pub enum Need {
     /// Compiling everything, the kernel programs and the console included.
     Build,
-    /// Namespaces with real traffic.
+    /// Namespaces with real traffic, and calls to the kernel that fail.
     Demo,
     /// The console in a real browser.
     Browser,
@@ -30,7 +30,7 @@ pub enum Need {
 }
 
 /// Programs that Debian's packages bring: need, program, package.
-const PACKAGES: [(Need, &str, &str); 20] = [
+const PACKAGES: [(Need, &str, &str); 21] = [
     (Need::Build, "cc", "gcc"),
     (Need::Build, "c++", "g++"),
     (Need::Build, "ld", "binutils"),
@@ -38,6 +38,7 @@ const PACKAGES: [(Need, &str, &str); 20] = [
     (Need::Demo, "ip", "iproute2"),
     (Need::Demo, "bash", "bash"),
     (Need::Demo, "ping", "iputils-ping"),
+    (Need::Demo, "strace", "strace"),
     (Need::Browser, "chromium", "chromium"),
     (Need::Vm, "qemu-system-x86_64", "qemu-system-x86"),
     (Need::Vm, "busybox", "busybox-static"),

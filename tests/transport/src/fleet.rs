@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -173,8 +174,8 @@ pub fn heading() -> String {
 }
 
 /// Signs certificates with the brain's own CA and lists the hosts as if they had enrolled: ten
-/// thousand enrolments would each write the whole list.
-fn enrol(data: &Path, count: usize, identities: &Path) -> Result<()> {
+/// thousand enrolments would each write the whole list. Returns their ids.
+pub(crate) fn enrol(data: &Path, count: usize, identities: &Path) -> Result<Vec<SensorId>> {
     let now_ns = brain::clock::now_ns();
     std::fs::create_dir_all(data.join("keep")).context("failed to make the data directory")?;
     let ca = Ca::open(&data.join("ca"), now_ns)?;
@@ -182,9 +183,10 @@ fn enrol(data: &Path, count: usize, identities: &Path) -> Result<()> {
     let request = rcgen::CertificateParams::default().serialize_request(&key)?;
     let mut known = Identities { key: key.serialize_der(), ..Identities::default() };
     known.ca = ca.certificate().to_vec();
-    let mut hosts = Vec::with_capacity(count);
+    let (mut hosts, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for number in 0..count {
         let id = SensorId::random();
+        ids.push(id);
         let issued = ca.issue(id, request.der(), now_ns)?;
         known.certificates.push(issued.der);
         hosts.push(HostEntry {
@@ -198,17 +200,23 @@ fn enrol(data: &Path, count: usize, identities: &Path) -> Result<()> {
     }
     std::fs::write(data.join("keep/hosts.json"), serde_json::to_vec(&hosts)?)?;
     std::fs::write(identities, serde_json::to_vec(&known)?)?;
-    Ok(())
+    Ok(ids)
 }
 
 /// The brain's program; ended with its guard.
-struct Brain {
+pub(crate) struct Brain {
     child: Child,
     quic: String,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Brain {
-    fn start(folder: &Path, data: &Path) -> Result<Self> {
+    pub(crate) fn start(folder: &Path, data: &Path) -> Result<Self> {
+        Self::start_at(folder, data, "127.0.0.1:0")
+    }
+
+    /// Starts one where another was before.
+    pub(crate) fn start_at(folder: &Path, data: &Path, listen: &str) -> Result<Self> {
         let program = beside("sakuramori-brain")?;
         let config = folder.join("brain.toml");
         // All sensors have one address here, and all connect at once.
@@ -217,18 +225,44 @@ impl Brain {
         std::fs::write(&config, limits)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&config).arg("--data").arg(data);
-        command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(["--listen", listen, "--http", "127.0.0.1:0"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().context("failed to start the brain")?;
         let output = child.stdout.take().context("the brain has no output")?;
         let mut lines = BufReader::new(output).lines();
         let first = lines.next().context("the brain says nothing")??;
         let quic = first.strip_prefix("quic listening on ").map(str::to_owned);
-        let brain = Self { quic: quic.clone().unwrap_or_default(), child };
+        let (said, later) = mpsc::channel();
+        let brain = Self { quic: quic.clone().unwrap_or_default(), child, lines: later };
         ensure!(quic.is_some(), "the brain said {first:?}");
         // The pipe is read to its end, or the brain would block.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| said.send(l)));
         Ok(brain)
+    }
+
+    /// Returns where sensors connect.
+    pub(crate) fn quic(&self) -> &str {
+        &self.quic
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(asked.success(), "the brain cannot be asked to end");
+        let ended = self.child.wait()?;
+        ensure!(ended.success(), "the brain ended with {ended}");
+        Ok(())
+    }
+
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.child.id())
+    }
+
+    /// Returns where people connect; it is told once.
+    pub(crate) fn console(&self) -> Result<String> {
+        let line = self.lines.recv().context("the brain says nothing more")?;
+        let console = line.strip_prefix("console at ").map(|url| url.trim_end_matches('/'));
+        console.map(str::to_owned).with_context(|| format!("the brain said {line:?}"))
     }
 
     fn alive(&mut self) -> Result<()> {
@@ -292,7 +326,7 @@ impl Drop for Load {
     }
 }
 
-fn beside(name: &str) -> Result<PathBuf> {
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("failed to find this program")?;
     let path = own.with_file_name(name);
     ensure!(path.is_file(), "{} is not built", path.display());

@@ -6,8 +6,11 @@
 //! - [`size`]: bytes of a record on the wire, and how fast batches are made and read.
 //! - [`ingest`]: batches on disk, beside [`nats`].
 //! - [`fleet`]: one brain and very many sensors, which are [`load`].
+//! - [`herd`]: a fleet that loses its brain and comes back.
+//! - [`restart`]: a brain that is started again with all that behind it.
 
 pub mod fleet;
+pub mod herd;
 pub mod ingest;
 pub mod json;
 pub mod load;
@@ -15,4 +18,5 @@ pub mod mix;
 pub mod nats;
 pub mod parcel;
 pub mod protobuf;
+pub mod restart;
 pub mod size;

@@ -222,7 +222,7 @@ fn frames(seed: u64, count: usize) -> Result<Vec<(Vec<u8>, u64)>> {
     Ok(frames)
 }
 
-fn client(identities: &Identities, number: usize) -> Result<ClientConfig> {
+pub(crate) fn client(identities: &Identities, number: usize) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(identities.ca.clone().into())?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identities.key.clone()));
@@ -265,7 +265,10 @@ async fn join(
     }
 }
 
-async fn begin(connection: &Connection, number: usize) -> Result<(SendStream, RecvStream)> {
+pub(crate) async fn begin(
+    connection: &Connection,
+    number: usize,
+) -> Result<(SendStream, RecvStream)> {
     let (mut send, mut receive) = connection.open_bi().await?;
     let hello = Hello {
         hostname: format!("host-{number:05}"),

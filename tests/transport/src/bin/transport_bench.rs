@@ -1,4 +1,5 @@
-//! Measures the transport: what `cargo xtask bench wire`, `ingest` and `fleet` start.
+//! Measures the transport: what `cargo xtask bench wire`, `ingest`, `fleet`, `restart` and
+//! `herd` start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,12 +9,14 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use transport::fleet::{self, Plan, Row};
+use transport::fleet::{self, Plan};
+use transport::herd::Herd;
 use transport::ingest::{Contest, Frames};
 use transport::load::{self, Pace};
 use transport::mix::Load;
 use transport::nats::Server;
 use transport::parcel::Parcels;
+use transport::restart::{self, Row};
 use transport::size::{self, Size, Speed};
 
 /// Hosts of each kind, and how many seconds of theirs are measured.
@@ -60,6 +63,27 @@ enum What {
         #[arg(long, default_values_t = [100, 1_000, 10_000])]
         sessions: Vec<usize>,
     },
+    /// How long a brain takes to serve again, with a long journal and a large fleet behind it.
+    Restart {
+        /// Print the row as JSON instead of a line.
+        #[arg(long)]
+        json: bool,
+        /// Hosts that the brain knows.
+        #[arg(long, default_value_t = 10_000)]
+        hosts: usize,
+        /// Its journal, in MiB.
+        #[arg(long, default_value_t = 1_024)]
+        mib: u64,
+    },
+    /// How soon a fleet is back after its brain was away.
+    Herd {
+        /// Print the row as JSON instead of a line.
+        #[arg(long)]
+        json: bool,
+        /// How many sensors.
+        #[arg(long, default_value_t = 1_000)]
+        sensors: usize,
+    },
     /// The sensors of `fleet`, which it starts.
     #[command(hide = true)]
     Load {
@@ -81,6 +105,19 @@ fn main() -> Result<()> {
         What::Wire { json, journal } => wire(json, journal),
         What::Ingest { json } => ingest(json),
         What::Fleet { json, sessions } => fleet(json, &sessions),
+        What::Restart { json, hosts, mib } => {
+            let folder = restart::folder()?;
+            let row = Row::measure(folder.path(), restart::Plan { hosts, bytes: mib << 20 })?;
+            println!("{}", if json { row.to_json().to_string() } else { row.to_line() });
+            ensure!(row.is_met(), "a restart takes too long, or findings differ");
+            Ok(())
+        }
+        What::Herd { json, sensors } => {
+            let herd = Herd::measure(restart::folder()?.path(), sensors)?;
+            println!("{}", if json { herd.to_json().to_string() } else { herd.to_line() });
+            ensure!(herd.is_met(), "the fleet takes too long to come back");
+            Ok(())
+        }
         What::Load { brain, identities, seconds, batches_per_second, window } => {
             let pace = window.map_or(Pace::PerSecond(batches_per_second), Pace::Window);
             load::run(brain, &identities, pace, Duration::from_secs(seconds))
@@ -110,10 +147,10 @@ fn fleet(json: bool, sizes: &[usize]) -> Result<()> {
         true => println!("{value}"),
         false => println!("{line}"),
     };
-    let measure = |name: &str, sessions, pace| -> Result<Row> {
+    let measure = |name: &str, sessions, pace| -> Result<fleet::Row> {
         let folder = tempfile::tempdir()?;
         let plan = Plan { sessions, pace, time: MEASURED };
-        let row = Row::measure(name, folder.path(), plan)?;
+        let row = fleet::Row::measure(name, folder.path(), plan)?;
         tell((row.to_json(), row.to_line()));
         Ok(row)
     };
