@@ -61,7 +61,7 @@ pub(super) enum Number {
 impl Number {
     /// Reads a number as text has it.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?.trim();
+        let text = std::str::from_utf8(text).ok()?;
         if let Ok(whole) = text.parse() {
             return Some(Self::Whole(whole));
         }
@@ -158,7 +158,7 @@ mod tests {
         let whole = |text: &str| Number::parse(text.as_bytes());
         assert_eq!(whole("42"), Some(Number::Whole(42)));
         assert_eq!(whole("4.5"), Some(Number::Broken(4.5)));
-        for text in ["inf", "nan", "", "0x10", "1_000"] {
+        for text in ["inf", "nan", "", "0x10", "1_000", ".1 ", " 1"] {
             assert_eq!(whole(text), None, "{text}");
         }
         let less = Pattern::Number(Compare::Less, Number::Broken(10.5));
