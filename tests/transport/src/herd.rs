@@ -57,7 +57,9 @@ impl Herd {
         let identities: Identities = serde_json::from_slice(&std::fs::read(&list)?)?;
         let brain = Brain::start(folder, &data)?;
         tokio::runtime::Runtime::new()?
-            .block_on(tokio::time::timeout(PATIENCE, scatter(folder, &data, brain, identities)))
+            .block_on(async {
+                tokio::time::timeout(PATIENCE, scatter(folder, &data, brain, identities)).await
+            })
             .context("the sensors did not come back")?
     }
 
