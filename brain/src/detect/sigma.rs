@@ -120,7 +120,7 @@ impl Sigma {
         Self { matcher, reporters, correlations, matched: Vec::new(), switched_off, broken: 0 }
     }
 
-    fn is_switched_off(&self, rule: RuleIndex, event: &Event) -> Signal {
+    fn tell_switched_off(&self, rule: RuleIndex, event: &Event) -> Signal {
         let rule = self.matcher.set().rule(rule);
         let (id, file) = (&rule.policy.id, &rule.policy.file);
         let severity = SWITCHED_OFF_SEVERITY;
@@ -145,7 +145,7 @@ impl Detector for Sigma {
         let mut matched = std::mem::take(&mut self.matched);
         let broken = isolate::evaluate(&mut self.matcher, event, &mut matched);
         self.broken += broken.len() as u64;
-        out.extend(broken.into_iter().map(|rule| self.is_switched_off(rule, event)));
+        out.extend(broken.into_iter().map(|rule| self.tell_switched_off(rule, event)));
         let (set, mut raised, mut shared) = (self.matcher.set(), Vec::new(), None);
         for (index, view) in matched.drain(..) {
             if !self.correlations.is_silent(index) {

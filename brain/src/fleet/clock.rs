@@ -104,8 +104,7 @@ impl HostClock {
             Some(best) => (told - i128::from(best.ahead_ns()), best.error_at(received_ns)),
             None => (told, UNKNOWN_ERROR_NS),
         };
-        let by = mapped.min(i128::from(received_ns)) - told;
-        let by = i64::try_from(by).unwrap_or(if by < 0 { i64::MIN } else { i64::MAX });
+        let by = clamped(mapped.min(i128::from(received_ns)) - told);
         if by.unsigned_abs() <= error_ns { 0 } else { by }
     }
 
@@ -114,10 +113,9 @@ impl HostClock {
     pub fn offset_ns(&self, now_ns: u64) -> Option<(i64, u64)> {
         // A clock that was set since is not what the most exact answer said.
         let (best, last) = (self.best?, self.last?);
-        let error_ns = best.error_at(now_ns).min(last.error_at(now_ns));
         let since = difference(last.boot_ns, best.boot_ns);
         let brain_ns = best.brain_ns.saturating_add_signed(since);
-        Some((difference(last.unix_ns, brain_ns), error_ns))
+        Some((difference(last.unix_ns, brain_ns), best.error_at(now_ns)))
     }
 
     /// Returns whether the host's calendar clock is wrong for certain; `None` when nobody knows.
@@ -129,7 +127,10 @@ impl HostClock {
 
 /// Returns `a - b`, as far as that can be told.
 fn difference(a: u64, b: u64) -> i64 {
-    let by = i128::from(a) - i128::from(b);
+    clamped(i128::from(a) - i128::from(b))
+}
+
+fn clamped(by: i128) -> i64 {
     i64::try_from(by).unwrap_or(if by < 0 { i64::MIN } else { i64::MAX })
 }
 

@@ -87,11 +87,10 @@ impl<'a> Asking<'a> {
         let Some(asked) = self.asked.take().filter(|_| reply.number == self.number) else {
             return Err(Refused::new("unexpected_message", "a time that nobody asked for"));
         };
-        let since_ns = |instant: Instant| u64::try_from(instant.elapsed().as_nanos());
-        let (asked_ns, heard_ns) = (since_ns(asked), since_ns(heard));
-        let (asked_ns, heard_ns) = (asked_ns.unwrap_or(u64::MAX), heard_ns.unwrap_or(u64::MAX));
-        let error_ns = asked_ns.saturating_sub(heard_ns) / 2;
-        let brain_ns = clock::now_ns().saturating_sub(heard_ns).saturating_sub(error_ns);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let error_ns = nanos(heard.saturating_duration_since(asked)) / 2;
+        let heard_ns = clock::now_ns().saturating_sub(nanos(heard.elapsed()));
+        let brain_ns = heard_ns.saturating_sub(error_ns);
         let (boot_ns, unix_ns) = (reply.clock.boot_ns, reply.clock.unix_ns);
         let reading = Reading { boot_ns, unix_ns, brain_ns, error_ns };
         if let Some(step_ns) = self.shared.fleet.heard_time(self.id, reading) {

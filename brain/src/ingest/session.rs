@@ -332,7 +332,8 @@ async fn read_lane(lane: Incoming, id: SensorId, mut stream: RecvStream) -> Resu
     let mut corrected_ns = None;
     while let Some(frame) = frame::read(&mut stream).await? {
         let mut batch = codec::decode_batch(&frame.header, frame.body())?;
-        let correction_ns = shared.fleet.correction_ns(id, &batch, clock::now_ns());
+        let now_ns = clock::now_ns();
+        let correction_ns = shared.fleet.correction_ns(id, &batch, now_ns);
         batch.shift(correction_ns);
         let before_ns = corrected_ns.replace(correction_ns).unwrap_or(correction_ns);
         if correction_ns.abs_diff(before_ns) > DOUBT_NS {
@@ -340,7 +341,7 @@ async fn read_lane(lane: Incoming, id: SensorId, mut stream: RecvStream) -> Resu
         }
         let position = batch.position;
         let records = batch.record_count() as u64;
-        let wait = pace.spend(pace::weight(&batch, &frame), clock::now_ns());
+        let wait = pace.spend(pace::weight(&batch, &frame), now_ns);
         shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
         let (batch, frame) = (Box::new(batch), frame.bytes);
         let append = Append::Batch { sensor: id, batch, correction_ns, frame };

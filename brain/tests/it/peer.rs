@@ -7,6 +7,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use tokio::net::UdpSocket;
 
 use crate::sensor::Identity;
 
@@ -73,6 +74,38 @@ pub async fn connect(
     identity: Option<&Identity>,
 ) -> Result<Connection, ConnectionError> {
     Peer::new(alpn, identity).connect(brain).await
+}
+
+/// Stands between a client and the brain, which sees `from`; returns where the client connects to.
+/// Of the client's datagrams those go on that `passes` wants.
+pub async fn relay(
+    brain: SocketAddr,
+    from: IpAddr,
+    mut passes: impl FnMut(&[u8]) -> bool + Send + 'static,
+) -> SocketAddr {
+    let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let outside = UdpSocket::bind((from, 0)).await.unwrap();
+    let address = inside.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut client = None;
+        let (mut up, mut down) = ([0; 2048], [0; 2048]);
+        loop {
+            tokio::select! {
+                received = inside.recv_from(&mut up) => {
+                    let Ok((length, from)) = received else { return };
+                    client = Some(from);
+                    if passes(&up[..length]) {
+                        let _ = outside.send_to(&up[..length], brain).await;
+                    }
+                }
+                received = outside.recv_from(&mut down) => {
+                    let (Ok((length, _)), Some(client)) = (received, client) else { continue };
+                    let _ = inside.send_to(&down[..length], client).await;
+                }
+            }
+        }
+    });
+    address
 }
 
 /// Takes any server; enrolment checks the pin afterwards, and the rest is not what is tested here.

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use brain::config;
 use brain::identity::SensorId;
-use brain::journal::{Append, Appended, Journal, Opened};
-use brain::metrics::Metrics;
+use brain::journal::{Append, Appended, Journal};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use wire::codec;
 
+use crate::journal;
 use crate::nats::Server;
 use crate::parcel::Parcels;
 
@@ -27,9 +26,6 @@ const TURN: Duration = Duration::from_secs(3);
 /// allows a session.
 pub(crate) const SENDERS: usize = 32;
 pub(crate) const WINDOW: usize = 16;
-
-/// Batches that may wait for the engine, as in a brain.
-const ENGINE_QUEUE: usize = 32;
 
 /// Frames that are sent again and again.
 #[derive(Debug)]
@@ -154,20 +150,11 @@ fn median(rates: &[f64]) -> f64 {
 
 /// A brain's journal with senders that decode as sessions do, and an engine that takes everything.
 fn brain_turn(folder: &Path, frames: &Arc<Frames>) -> Result<Turn> {
-    let metrics = Arc::new(Metrics::new());
-    let opened = Opened::open(folder, &metrics).context("failed to open a journal")?;
-    let (engine, mut logged) = mpsc::channel(ENGINE_QUEUE);
-    let (journal, writer) = opened.start(&config::Journal::default(), metrics, engine)?;
-    let engine = std::thread::spawn(move || while logged.blocking_recv().is_some() {});
-    let writing = std::thread::spawn(move || -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        runtime.block_on(writer.run()).context("the journal failed")
-    });
+    let (journal, running) = journal::start(folder)?;
     let start = Instant::now();
     let batches = Runtime::new()?.block_on(send_all(journal, frames, start + TURN))?;
     let seconds = start.elapsed().as_secs_f64();
-    writing.join().map_err(|_| anyhow::anyhow!("the journal panicked"))??;
-    engine.join().map_err(|_| anyhow::anyhow!("the engine panicked"))?;
+    running.end()?;
     Ok(Turn { batches, seconds })
 }
 

@@ -12,6 +12,7 @@
 pub mod fleet;
 pub mod herd;
 pub mod ingest;
+mod journal;
 pub mod json;
 pub mod load;
 pub mod mix;

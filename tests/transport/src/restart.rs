@@ -4,21 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use brain::config;
 use brain::identity::SensorId;
-use brain::journal::{Append, Appended, Journal, Opened};
-use brain::metrics::Metrics;
+use brain::journal::{Append, Appended, Journal};
 use sensor::batch::Batcher;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use wire::batch::Batch;
 use wire::codec;
 
 use crate::fleet::{self, Brain};
+use crate::journal;
 use crate::mix::{Host, Load};
 use crate::parcel;
 
@@ -28,9 +26,6 @@ const GOAL: Duration = Duration::from_secs(30);
 /// Made-up hosts whose batches the fleet sends, and how many seconds there are of each.
 const HOSTS: u64 = 16;
 const SECONDS: usize = 120;
-
-/// Batches that may wait for the engine, as in a brain.
-const ENGINE_QUEUE: usize = 32;
 
 /// Batches that wait for the disk while the journal is written.
 const WAITING: usize = 256;
@@ -183,19 +178,10 @@ fn batches(seed: u64) -> Result<Vec<(Batch, Vec<u8>)>> {
 /// Returns batches and records.
 fn write(folder: &Path, ids: &[SensorId], bytes: u64) -> Result<(u64, u64)> {
     let hosts: Vec<Vec<(Batch, Vec<u8>)>> = (0..HOSTS).map(batches).collect::<Result<_>>()?;
-    let metrics = Arc::new(Metrics::new());
-    let opened = Opened::open(folder, &metrics).context("failed to open a journal")?;
-    let (engine, mut logged) = mpsc::channel(ENGINE_QUEUE);
-    let (journal, writer) = opened.start(&config::Journal::default(), metrics, engine)?;
-    let engine = std::thread::spawn(move || while logged.blocking_recv().is_some() {});
-    let writing = std::thread::spawn(move || -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        runtime.block_on(writer.run()).context("the journal failed")
-    });
+    let (journal, running) = journal::start(folder)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let written = runtime.block_on(send(journal, &hosts, ids, bytes))?;
-    writing.join().map_err(|_| anyhow::anyhow!("the journal panicked"))??;
-    engine.join().map_err(|_| anyhow::anyhow!("the engine panicked"))?;
+    running.end()?;
     Ok(written)
 }
 

@@ -2,17 +2,16 @@
 //! everything must be kept (RUSTSEC-2026-0185).
 
 use std::any::Any;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use quinn::TransportConfig;
 use quinn::congestion::{Controller, ControllerFactory};
-use tokio::net::UdpSocket;
 
 use super::stage::Stage;
-use crate::peer::Peer;
+use crate::peer::{Peer, relay};
 use crate::sensor::{Identity, Session};
 
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 71];
@@ -74,33 +73,13 @@ fn careless() -> TransportConfig {
 
 /// Passes datagrams on; once it is told to, every other short one of the client is lost.
 async fn lossy(brain: SocketAddr, is_lossy: Arc<AtomicBool>) -> SocketAddr {
-    let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let outside = UdpSocket::bind((IpAddr::from(ELSEWHERE), 0)).await.unwrap();
-    let address = inside.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (mut client, mut shorts) = (None, 0_u64);
-        let (mut up, mut down) = ([0; 2048], [0; 2048]);
-        loop {
-            tokio::select! {
-                received = inside.recv_from(&mut up) => {
-                    let Ok((length, from)) = received else { return };
-                    client = Some(from);
-                    if is_lossy.load(Ordering::Relaxed) && length < SHORT {
-                        shorts += 1;
-                        if !shorts.is_multiple_of(2) {
-                            continue;
-                        }
-                    }
-                    let _ = outside.send_to(&up[..length], brain).await;
-                }
-                received = outside.recv_from(&mut down) => {
-                    let (Ok((length, _)), Some(client)) = (received, client) else { continue };
-                    let _ = inside.send_to(&down[..length], client).await;
-                }
-            }
-        }
-    });
-    address
+    let mut shorts = 0_u64;
+    let passes = move |datagram: &[u8]| {
+        let is_short = is_lossy.load(Ordering::Relaxed) && datagram.len() < SHORT;
+        shorts += u64::from(is_short);
+        !is_short || shorts.is_multiple_of(2)
+    };
+    relay(brain, ELSEWHERE.into(), passes).await
 }
 
 /// Opens both lanes and sends them byte by byte until the brain ends it or wants no more.

@@ -10,7 +10,7 @@ use wire::codec;
 use wire::control::EnrolReply;
 
 use crate::brain::{Access, Program, eventually};
-use crate::peer::connect;
+use crate::peer::{connect, relay};
 use crate::sensor::{self, Identity, Session, Wish, enrol, fileless};
 
 const EPOCH: u64 = 7;
@@ -20,30 +20,13 @@ const DUPLICATES: &str = "sakuramori_ingest_batches_total{outcome=\"duplicate\"}
 
 /// Passes datagrams on, and keeps those of the client.
 async fn tap(brain: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
-    let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = inside.local_addr().unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&seen);
-    tokio::spawn(async move {
-        let mut client = None;
-        let (mut up, mut down) = ([0; 2048], [0; 2048]);
-        loop {
-            tokio::select! {
-                received = inside.recv_from(&mut up) => {
-                    let Ok((length, from)) = received else { return };
-                    client = Some(from);
-                    keep.lock().unwrap().push(up[..length].to_vec());
-                    let _ = outside.send_to(&up[..length], brain).await;
-                }
-                received = outside.recv_from(&mut down) => {
-                    let (Ok((length, _)), Some(client)) = (received, client) else { continue };
-                    let _ = inside.send_to(&down[..length], client).await;
-                }
-            }
-        }
-    });
-    (address, seen)
+    let passes = move |datagram: &[u8]| {
+        keep.lock().unwrap().push(datagram.to_vec());
+        true
+    };
+    (relay(brain, brain.ip(), passes).await, seen)
 }
 
 /// Sends what was captured; all of it is acknowledged, so that an honest sensor forgets it.
