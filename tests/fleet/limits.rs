@@ -181,7 +181,8 @@ impl Connects {
 /// The spool's disk is full, then read-only as well, while the brain is away: memory stands in, and
 /// that is told.
 pub fn disk_fails() -> Result<Completion> {
-    const OPTIONS: &str = "size=32k,mode=0777";
+    /// Half of what a storm leaves in the spool, or less.
+    const OPTIONS: &str = "size=12k,mode=0777";
     unless_possible(|| {
         let spool = |folder: &Path| folder.join("state/spool");
         let mut mounted = Ok(());
