@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Time between two looks while nothing comes. Records wake the sensor; what does not announce
 /// itself, such as a line of a log, waits so long.
-const REST_INTERVAL: Duration = Duration::from_millis(250);
+const REST_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the first record after a rest waits for those that belong to it. More than the time
 /// after which records are in order.
 const GATHER: Duration = Duration::from_millis(5);

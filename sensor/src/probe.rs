@@ -455,7 +455,9 @@ impl Probes {
         changed
     }
 
+    /// Takes up what has changed on interfaces.
     fn report_interfaces(&mut self) {
+        self.links.changed();
         for new in self.interfaces.report() {
             if let Some(old) = self.report.iter_mut().find(|old| old.name == new.name) {
                 *old = new;
@@ -539,6 +541,7 @@ impl Probes {
     /// Looks whether everything is still attached and every table as it was written, and gives
     /// names to what is new.
     fn look(&mut self) {
+        let changed = !self.links.are_known();
         for interface in self.links.look() {
             self.links.taken_off += 1;
             tracing::error!(interface, "a packet program was taken off by somebody else");
@@ -548,7 +551,9 @@ impl Probes {
         for map in self.fixed.restore() {
             tracing::error!(map, "a map was changed by somebody else; it is put back");
         }
-        self.pins.iter_mut().for_each(Pins::keep_links);
+        if changed || !self.links.are_known() {
+            self.pins.iter_mut().for_each(Pins::keep_links);
+        }
     }
 
     /// Takes what is attached and written now as what should be.

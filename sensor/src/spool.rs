@@ -224,6 +224,7 @@ impl Spool {
             let open = at == newest && self.open[lane];
             let last = reached(piece.epoch);
             if last.is_some_and(|l| self.acknowledge_part(&mut piece.part, l, open, &mut events)) {
+                self.open[lane] &= !open;
                 self.delete(position.lane, &piece);
             } else {
                 self.lanes[lane].push_back(piece);
@@ -248,8 +249,10 @@ impl Spool {
             Ok(delivered) => events.add(&delivered),
             Err(error) => self.disk_failed(&error),
         }
-        // The open segment is emptied and used again: on a quiet link no file comes or goes.
-        let emptied = open && segment.is_acknowledged() && segment.clear().is_ok();
+        // The open segment is emptied and used again: on a quiet link no file comes or goes. One in
+        // memory ends, so that the disk is tried again.
+        let reused = open && !segment.is_in_memory();
+        let emptied = reused && segment.is_acknowledged() && segment.clear().is_ok();
         segment.is_acknowledged() && !emptied
     }
 

@@ -7,15 +7,46 @@ use std::{
     os::{fd::RawFd, unix::ffi::OsStrExt as _},
 };
 
+use super::fixed;
+
 /// Most descriptors that are looked at; the sensor has far fewer.
 const DESCRIPTORS_MAX: usize = 4_096;
-/// What the names of descriptors of programs and of maps end with: most are those, and what the
-/// kernel says of them is worth no look where links are wanted.
-const NO_LINKS: [&[u8]; 2] = [b"bpf-prog", b"bpf-map"];
+/// What the names of descriptors of links end with: one that was made, one that was opened by name.
+const LINK: [&str; 2] = ["bpf_link", "bpf-link"];
+const PROGRAM: [&str; 1] = ["bpf-prog"];
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+/// Types of the links that hang on an interface: `bpf_link_type` of the kernel.
+const ON_INTERFACES: [u32; 2] = [6, 11];
+
+/// The part of `bpf_attr` that asks what a descriptor is.
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttributes {
+    descriptor: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The part of `bpf_link_info` that is read. The kernel writes no more of it than fits.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    reserved: u32,
+    /// The interface's number, where it hangs on one.
+    interface: u32,
+    /// What others have there: none of it is asked for, so it has to be zero.
+    rest: [u32; 3],
+}
 
 /// What this process holds to keep the programs attached.
 #[derive(Debug, Default)]
 pub(super) struct Links {
+    /// The descriptors of the links, until this process attaches or detaches anything; none while
+    /// they are not known.
+    descriptors: Vec<RawFd>,
     /// Links that hang on an interface, which can be taken off behind our back, by their id.
     on_interfaces: BTreeMap<u32, Shown>,
     /// All others: they stay for as long as their descriptors are open.
@@ -39,7 +70,21 @@ impl Links {
     /// Looks at all links; returns the interfaces that have lost one since the last look. A link
     /// whose interface is gone looks the same, so the caller asks whether it is still there.
     pub(super) fn look(&mut self) -> Vec<u32> {
-        self.compare(&shown())
+        if !self.are_known() {
+            self.descriptors = links().into_values().collect();
+        }
+        let shown = self.descriptors.iter().filter_map(|descriptor| ask(*descriptor));
+        self.compare(&shown.map(|link| (link.id, link)).collect())
+    }
+
+    /// Notes that this process has attached or detached something.
+    pub(super) fn changed(&mut self) {
+        self.descriptors.clear();
+    }
+
+    /// Returns whether this process has changed nothing since the last look.
+    pub(super) fn are_known(&self) -> bool {
+        !self.descriptors.is_empty()
     }
 
     fn compare(&mut self, now: &BTreeMap<u32, Shown>) -> Vec<u32> {
@@ -58,56 +103,48 @@ impl Links {
 
     /// Takes what is held now as what should be held, after this process has changed it.
     pub(super) fn remember(&mut self) {
-        let now = shown();
-        self.others = now.values().filter(|l| l.interface.is_none()).map(|l| l.id).collect();
+        self.descriptors = links().into_values().collect();
+        let now = self.descriptors.iter().filter_map(|descriptor| ask(*descriptor));
+        self.others = now.filter(|link| link.interface.is_none()).map(|link| link.id).collect();
     }
 }
 
 /// Returns the descriptor of each link that this process holds, by the link's id.
 pub(super) fn links() -> BTreeMap<u32, RawFd> {
-    let id = |text: &str| field(text, "link_id");
-    each(may_be_link, |descriptor, text| Some((id(text)?, descriptor)))
+    named(&LINK).filter_map(|descriptor| Some((ask(descriptor)?.id, descriptor))).collect()
 }
 
 /// Returns the descriptor of each program that this process holds, by the program's id.
 pub(super) fn programs() -> BTreeMap<u32, RawFd> {
-    each(
-        |_| true,
-        |descriptor, text| match field(text, "link_id") {
-            None => Some((field(text, "prog_id")?, descriptor)),
-            Some(_) => None,
-        },
-    )
-}
-
-fn shown() -> BTreeMap<u32, Shown> {
-    each(may_be_link, |_, text| parse(text).map(|link| (link.id, link)))
-}
-
-fn may_be_link(descriptor: RawFd) -> bool {
-    let name = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();
-    !NO_LINKS.iter().any(|kind| name.as_os_str().as_bytes().ends_with(kind))
-}
-
-/// Builds a table of what the kernel says of each descriptor that is wanted.
-fn each<T>(
-    is_wanted: impl Fn(RawFd) -> bool,
-    take: impl Fn(RawFd, &str) -> Option<(u32, T)>,
-) -> BTreeMap<u32, T> {
-    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return BTreeMap::new() };
-    let one = |entry: fs::DirEntry| {
-        let descriptor = entry.file_name().to_str()?.parse().ok()?;
-        if !is_wanted(descriptor) {
-            return None;
-        }
-        take(descriptor, &fs::read_to_string(entry.path()).ok()?)
+    let id = |descriptor| {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+        Some((field(&text, "prog_id")?, descriptor))
     };
-    entries.flatten().take(DESCRIPTORS_MAX).filter_map(one).collect()
+    named(&PROGRAM).filter_map(id).collect()
 }
 
-fn parse(text: &str) -> Option<Shown> {
-    let (id, program) = (field(text, "link_id")?, field(text, "prog_id")?);
-    Some(Shown { id, program, interface: field(text, "ifindex") })
+/// Asks the kernel about a link; nothing when the descriptor is closed.
+fn ask(descriptor: RawFd) -> Option<Shown> {
+    let mut info = LinkInfo::default();
+    let mut attributes = InfoAttributes {
+        descriptor: descriptor.cast_unsigned(),
+        length: size_of::<LinkInfo>() as u32,
+        info: std::ptr::from_mut(&mut info).expose_provenance() as u64,
+    };
+    fixed::bpf(OBJ_GET_INFO_BY_FD, &mut attributes).ok()?;
+    let interface = ON_INTERFACES.contains(&info.kind).then_some(info.interface);
+    Some(Shown { id: info.id, program: info.program, interface })
+}
+
+/// Returns this process's descriptors with such names.
+fn named(kinds: &[&str]) -> impl Iterator<Item = RawFd> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.take(DESCRIPTORS_MAX).filter_map(|entry| {
+        let name = fs::read_link(entry.path()).ok()?;
+        let name = name.as_os_str().as_bytes();
+        let fits = kinds.iter().any(|kind| name.ends_with(kind.as_bytes()));
+        fits.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+    })
 }
 
 /// Returns a number of a descriptor's description.
@@ -124,14 +161,16 @@ mod tests {
     const TRACEPOINT: Shown = Shown { id: 8, program: 3, interface: None };
 
     #[test]
-    fn links_on_interfaces_are_told_from_others() {
+    fn fields_are_read_from_what_the_kernel_shows() {
         let xdp = "pos:\t0\nflags:\t02000000\nlink_type:\txdp\nlink_id:\t7\nprog_tag:\tab\n\
                    prog_id:\t9\nifindex:\t4\n";
-        assert_eq!(parse(xdp), Some(XDP));
-        let other = "link_type:\traw_tracepoint\nlink_id:\t8\nprog_tag:\tab\nprog_id:\t3\n\
-                     tp_name:\tx\n";
-        assert_eq!(parse(other), Some(TRACEPOINT));
-        assert_eq!(parse("pos:\t0\nflags:\t02\n"), None);
+        assert_eq!((field(xdp, "link_id"), field(xdp, "prog_id")), (Some(7), Some(9)));
+        assert_eq!(field("pos:\t0\nflags:\t02\n", "link_id"), None);
+    }
+
+    #[test]
+    fn what_is_no_descriptor_is_no_link() {
+        assert_eq!((ask(-1), ask(0)), (None, None));
     }
 
     fn held(links: &[Shown]) -> BTreeMap<u32, Shown> {

@@ -229,11 +229,11 @@ impl Raw {
     }
 }
 
-/// Asks the kernel about a map.
-fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
+/// Asks the kernel about a map or a link.
+pub(super) fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
     let attributes = std::ptr::from_mut(attributes);
-    // SAFETY: the callers' attributes are what their commands take; keys and values have the map's
-    // sizes, as many as they say, and live through the call.
+    // SAFETY: the callers' attributes are what their commands take; keys, values and descriptions
+    // have their sizes, as many as they say, and live through the call.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -194,6 +194,22 @@ fn memory_stands_in_for_a_broken_disk_within_its_limit() {
 }
 
 #[test]
+fn a_disk_that_failed_once_is_used_for_the_next_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = dir.path().join("spool");
+    let (mut spool, _) = Spool::open(&directory, BYTES_MIN, 5);
+    std::fs::remove_dir_all(&directory).unwrap();
+    push(&mut spool, Lane::Bulk, 1, 100);
+    assert!(spool.is_in_memory(Lane::Bulk));
+    std::fs::create_dir(&directory).unwrap();
+    send_all(&mut spool, Lane::Bulk);
+    spool.acknowledge(Position { epoch: 5, lane: Lane::Bulk, seq: 1 });
+    push(&mut spool, Lane::Bulk, 2, 100);
+    assert!(!spool.is_in_memory(Lane::Bulk));
+    assert_eq!((files(&directory), send_all(&mut spool, Lane::Bulk).len()), (1, 1));
+}
+
+#[test]
 fn coverage_that_is_given_up_is_to_be_said_again() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(dir.path(), BYTES_MIN, 5);
