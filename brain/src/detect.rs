@@ -45,6 +45,7 @@ pub mod runtime_socket;
 pub mod sensitive_file;
 pub mod sensitive_read;
 pub mod service_shell;
+pub mod shared_identity;
 mod shell;
 pub mod sigma;
 pub mod uring_bypass;
@@ -191,6 +192,13 @@ fn list(policy: &PolicySet) -> Vec<Wanted<'_>> {
     add(&mut list, "runtime_socket", &on.runtime_socket, "", runtime_socket::RuntimeSocket::new);
     add(&mut list, "sensitive_file", &on.sensitive_file, "", sensitive_file::SensitiveFile::new);
     add(&mut list, "sensitive_read", &on.sensitive_read, "", sensitive_read::SensitiveRead::new);
+    add(
+        &mut list,
+        "shared_identity",
+        &on.shared_identity,
+        "",
+        shared_identity::SharedIdentity::new,
+    );
     add(&mut list, "service_shell", &on.service_shell, "", service_shell::ServiceShell::new);
     add(&mut list, "uring_bypass", &on.uring_bypass, "", uring_bypass::UringBypass::new);
     add(&mut list, "userfault", &on.userfault, "", userfault::Userfault::new);

@@ -131,6 +131,8 @@ pub enum EvidenceKind {
     Activity,
     /// A TLS greeting.
     Tls,
+    /// What a sensor says of itself.
+    Coverage,
 }
 
 impl EvidenceKind {
@@ -147,6 +149,7 @@ impl EvidenceKind {
             Self::Memory => "memory",
             Self::Activity => "activity",
             Self::Tls => "tls",
+            Self::Coverage => "coverage",
         }
     }
 }

@@ -140,7 +140,10 @@ pub enum EventKind {
     /// A rule matched a file.
     Scan(Scan),
     /// The sensor reported its own state; for detectors, proof that time passed on the host.
-    Heartbeat,
+    Heartbeat {
+        /// When the sensor started, nanoseconds since the Unix epoch by its clock.
+        sensor_start_ns: u64,
+    },
 }
 
 /// A program's execution.
@@ -336,7 +339,10 @@ fn event(source: &Source<'_>, kind: Kind, index: usize) -> (wired::ProcessRef, E
             let r = &batch.scans[index];
             (r.process, EventKind::Scan(scan::scan(r.map_texts(text))))
         }
-        Kind::Coverage => (wired::ProcessRef(0), EventKind::Heartbeat),
+        Kind::Coverage => {
+            let sensor_start_ns = source.batch.position.epoch;
+            (wired::ProcessRef(0), EventKind::Heartbeat { sensor_start_ns })
+        }
     }
 }
 

@@ -177,7 +177,7 @@ impl Detector for ListedAddress {
                 let Some(sighting) = of_connection(connection, event.time_ns) else { return };
                 sighting
             }
-            EventKind::Heartbeat => {
+            EventKind::Heartbeat { .. } => {
                 return self.give_up(Some(&event.host), event.time_ns, out);
             }
             _ => return,

@@ -191,7 +191,7 @@ impl Detector for ListedName {
                     self.sight(event, &name, out);
                 }
             }
-            EventKind::Heartbeat => self.give_up(event, event.time_ns, out),
+            EventKind::Heartbeat { .. } => self.give_up(event, event.time_ns, out),
             _ => {}
         }
     }

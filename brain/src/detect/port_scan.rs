@@ -200,7 +200,7 @@ impl Detector for PortScan {
         match &event.kind {
             EventKind::Flow(flow) => self.on_flow(event, flow, out),
             EventKind::Connection(connection) => self.on_connection(event, connection),
-            EventKind::Heartbeat => self.advance(&event.host, event.time_ns, out),
+            EventKind::Heartbeat { .. } => self.advance(&event.host, event.time_ns, out),
             _ => {}
         }
     }

@@ -54,6 +54,7 @@ pub(super) fn read(
         "runtime_socket" => all.runtime_socket = one(file, name, policy)?,
         "sensitive_file" => all.sensitive_file = one(file, name, policy)?,
         "sensitive_read" => all.sensitive_read = one(file, name, policy)?,
+        "shared_identity" => all.shared_identity = one(file, name, policy)?,
         "service_shell" => all.service_shell = one(file, name, policy)?,
         "uring_bypass" => all.uring_bypass = one(file, name, policy)?,
         "userfault" => all.userfault = one(file, name, policy)?,

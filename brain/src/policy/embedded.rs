@@ -55,6 +55,8 @@ const FILES: &[(&str, &str)] = embedded![
     "detectors/sensitive_read.yml",
     "detectors/service_shell.samples.yml",
     "detectors/service_shell.yml",
+    "detectors/shared_identity.samples.yml",
+    "detectors/shared_identity.yml",
     "detectors/sigma.yml",
     "detectors/uring_bypass.samples.yml",
     "detectors/uring_bypass.yml",

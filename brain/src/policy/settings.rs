@@ -66,6 +66,8 @@ pub struct Settings {
     pub sensitive_file: Option<Active<SensitiveFile>>,
     /// Secrets that are read.
     pub sensitive_read: Option<Active<SensitiveRead>>,
+    /// Sensors that share an identity.
+    pub shared_identity: Option<Active<SharedIdentity>>,
     /// Shells below services.
     pub service_shell: Option<Active<ServiceShell>>,
     /// Work through io_uring.
@@ -134,6 +136,26 @@ impl Check for PortScan {
         within("distinct_udp_ports", self.distinct_udp_ports.into(), 3, 256)?;
         within("window_s", self.window_s, 1, 3_600)?;
         within("settle_ms", self.settle_ms, 0, 60_000)
+    }
+}
+
+/// See [`crate::detect::shared_identity`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SharedIdentity {
+    /// How often a start of the sensor has to come back after another one.
+    pub returns: u32,
+}
+
+impl Default for SharedIdentity {
+    fn default() -> Self {
+        Self { returns: 1 }
+    }
+}
+
+impl Check for SharedIdentity {
+    fn check(&self) -> Result<(), OutOfRange> {
+        within("returns", self.returns.into(), 1, 100)
     }
 }
 

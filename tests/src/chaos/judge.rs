@@ -100,10 +100,17 @@ pub fn judge(arrived: &[Arrived], made: &[[u64; 2]]) -> Verdict {
     verdict
 }
 
-/// Each sequence comes in order, once, and without gaps.
+/// Each sequence comes in order, once, and without gaps, and none comes back after a later one:
+/// a start that does is taken for another machine's.
 fn sequences(arrived: &[Arrived], faults: &mut Vec<String>) {
     let mut last: BTreeMap<(&str, (u64, Lane)), u64> = BTreeMap::new();
+    let mut newest: BTreeMap<(&str, Lane), u64> = BTreeMap::new();
     for Arrived { sensor, place, seq, .. } in arrived {
+        let newest = newest.entry((sensor, place.1)).or_default();
+        if place.0 < *newest {
+            faults.push(format!("{sensor} {place:?}: {seq} comes after the start {newest}"));
+        }
+        *newest = place.0.max(*newest);
         if let Some(before) = last.insert((sensor, *place), *seq)
             && before + 1 != *seq
         {
@@ -229,6 +236,9 @@ mod tests {
         assert!(named(&[good[0].clone(), arrived(3, &[2], &good_end())]).contains("3 comes after"));
         assert!(named(&[good[0].clone(), arrived(2, &[2, 2], &good_end())]).contains("twice"));
         assert!(named(&[]).contains("nothing arrived"));
+        let later = Arrived { place: (2, Lane::Bulk), seq: 1, ..arrived(1, &[], &[]) };
+        let back = [good[0].clone(), later, good[1].clone()];
+        assert!(named(&back).contains("2 comes after the start 2"));
     }
 
     fn good_end() -> [(&'static str, &'static str, u64); 2] {

@@ -28,14 +28,17 @@ const HASH_BYTES: usize = 32;
 /// How long a scenario goes on after its last event, so that what waits for time to pass is seen.
 const AFTERMATH_S: u64 = 30;
 
-/// Returns the scenario's events as one batch; each [`Batch`] is complete in itself.
+/// Returns the scenario's events as one batch, and what sensors said of themselves as others; each
+/// [`Batch`] is complete in itself.
 pub(crate) fn batches(sample: &Sample) -> Result<Vec<Batch>, String> {
     let mut builder = Builder::new(sample)?;
     for step in &sample.events {
         builder.step(step)?;
     }
     builder.batch.strings = builder.strings.finish();
-    Ok(vec![builder.batch])
+    let mut batches = vec![builder.batch];
+    batches.append(&mut builder.heartbeats);
+    Ok(batches)
 }
 
 /// Returns batches that hold nothing but the passing of time after the scenario.
@@ -46,13 +49,14 @@ pub(crate) fn heartbeats(sample: &Sample) -> Result<Vec<Batch>, String> {
         let times = (last - first).saturating_add(1);
         end = end.saturating_add(step.after_ms.saturating_mul(MS).saturating_mul(times));
     }
-    let beat = |second: u64| {
-        let end_ns = end.saturating_add(second * 1_000 * MS);
-        let mut batch = Batch::empty(position(second + 1), Clock { boot_ns: 0, unix_ns: end_ns });
-        batch.coverage = Some(Coverage { end_ns, ..Coverage::default() });
-        batch
-    };
+    let beat = |second| heartbeat(position(second + 1), end.saturating_add(second * 1_000 * MS));
     Ok((1..=AFTERMATH_S).map(beat).collect())
+}
+
+fn heartbeat(position: Position, end_ns: u64) -> Batch {
+    let mut batch = Batch::empty(position, Clock { boot_ns: 0, unix_ns: end_ns });
+    batch.coverage = Some(Coverage { end_ns, ..Coverage::default() });
+    batch
 }
 
 fn position(seq: u64) -> Position {
@@ -61,6 +65,7 @@ fn position(seq: u64) -> Position {
 
 struct Builder {
     batch: Batch,
+    heartbeats: Vec<Batch>,
     strings: StringTableBuilder,
     processes: BTreeMap<String, ProcessRef>,
     now_ns: u64,
@@ -70,6 +75,7 @@ impl Builder {
     fn new(sample: &Sample) -> Result<Self, String> {
         let mut builder = Self {
             batch: Batch::empty(position(1), Clock { boot_ns: 0, unix_ns: START_NS }),
+            heartbeats: Vec::new(),
             strings: StringTableBuilder::default(),
             processes: BTreeMap::new(),
             now_ns: START_NS,
@@ -177,7 +183,7 @@ impl Builder {
     fn event(&mut self, step: &Step) -> Result<(), String> {
         use connection_event as event;
         type Add = fn(&mut Builder, &Step, ProcessRef) -> Result<(), String>;
-        let kinds: [(&Option<String>, Add); 18] = [
+        let kinds: [(&Option<String>, Add); 19] = [
             (&step.exec, Self::exec),
             (&step.exit, Self::exit),
             (&step.connect, |b, s, p| b.connection(s, p, event::CONNECTED)),
@@ -196,6 +202,7 @@ impl Builder {
             (&step.activity, Self::activity),
             (&step.scan, Self::scan),
             (&step.login, Self::login),
+            (&step.heartbeat, Self::heartbeat),
         ];
         let mut named = kinds.iter().filter_map(|(name, add)| Some((name.as_ref()?, add)));
         let Some((name, add)) = named.next() else {
@@ -205,6 +212,12 @@ impl Builder {
             return Err("an event says two things; make it two events".to_owned());
         }
         add(self, step, self.process(name)?)
+    }
+
+    fn heartbeat(&mut self, step: &Step, _process: ProcessRef) -> Result<(), String> {
+        let position = Position { epoch: step.start, lane: Lane::Bulk, seq: 1 };
+        self.heartbeats.push(heartbeat(position, self.now_ns));
+        Ok(())
     }
 
     fn exec(&mut self, step: &Step, process: ProcessRef) -> Result<(), String> {

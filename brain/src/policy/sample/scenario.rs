@@ -91,6 +91,7 @@ pub(crate) struct Step {
     pub(crate) activity: Option<String>,
     pub(crate) scan: Option<String>,
     pub(crate) login: Option<String>,
+    pub(crate) heartbeat: Option<String>,
 
     /// First and last number of the repetition, such as `1-100`.
     pub(crate) n: Option<String>,
@@ -178,6 +179,8 @@ pub(crate) struct Step {
 
     /// Number of the request to `io_uring`.
     pub(crate) opcode: u8,
+    /// Which start of the sensor says that it is there.
+    pub(crate) start: u64,
     /// Counts of a tick.
     pub(crate) forks: u64,
     pub(crate) write_opens: u64,

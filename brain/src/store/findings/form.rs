@@ -150,7 +150,7 @@ const COVERAGE: [CoverageState; 3] =
     [CoverageState::Complete, CoverageState::Partial, CoverageState::Unknown];
 const ACTORS: [ActorKind; 4] =
     [ActorKind::Address, ActorKind::Process, ActorKind::User, ActorKind::Host];
-const EVIDENCE: [EvidenceKind; 10] = [
+const EVIDENCE: [EvidenceKind; 11] = [
     EvidenceKind::Exec,
     EvidenceKind::Flow,
     EvidenceKind::Connection,
@@ -161,6 +161,7 @@ const EVIDENCE: [EvidenceKind; 10] = [
     EvidenceKind::Memory,
     EvidenceKind::Activity,
     EvidenceKind::Tls,
+    EvidenceKind::Coverage,
 ];
 
 fn named<T: Copy>(all: &[T], name: &str, name_of: impl Fn(T) -> &'static str) -> Option<T> {

@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::net::UdpSocket;
+use wire::batch::{Batch, Clock, Lane, Position};
 use wire::codec;
 use wire::control::EnrolReply;
+use wire::record::Coverage;
 
 use crate::brain::{Access, Program, eventually};
 use crate::peer::{connect, relay};
@@ -113,9 +116,10 @@ async fn two_machines_with_one_identity_are_flagged_at_once() {
     let brain = Program::start(data.path(), &["--no-setup-link"]);
     let token = brain.access.join_token(1, 600).await;
     let identity = enrol(brain.access.quic, &token, "cloned").await.unwrap();
-    let first = Session::begin(brain.access.quic, &identity, 1).await;
+    let mut first = Session::begin(brain.access.quic, &identity, 1).await;
+    first.deliver(&heartbeat(1, 1)).await;
     let begun = std::time::Instant::now();
-    let second = Session::begin(brain.access.quic, &identity, 2).await;
+    let mut second = Session::begin(brain.access.quic, &identity, 2).await;
     let flagged = async || {
         let hosts = brain.access.get("/api/v1/hosts").await;
         (hosts["hosts"][0]["superseded"] == 1).then_some(())
@@ -127,4 +131,26 @@ async fn two_machines_with_one_identity_are_flagged_at_once() {
     );
     first.connection.closed().await;
     assert!(second.connection.close_reason().is_none());
+    // A sensor that starts again says no less; the first one has to come back.
+    second.deliver(&heartbeat(2, 1)).await;
+    assert_eq!(brain.access.findings().await, [] as [Value; 0]);
+    let mut first = Session::begin(brain.access.quic, &identity, 1).await;
+    let back = std::time::Instant::now();
+    first.deliver(&heartbeat(1, 2)).await;
+    let found = async || brain.access.findings().await.pop();
+    let finding = eventually("the finding", found).await;
+    assert_eq!(finding["type"], "DefenseEvasion:Fleet/SharedIdentity");
+    println!(
+        "figure T-07: the finding comes {:.0} ms after the first of them is back",
+        back.elapsed().as_secs_f64() * 1000.0
+    );
+}
+
+/// What a sensor says of itself.
+fn heartbeat(epoch: u64, seq: u64) -> Batch {
+    let position = Position { epoch, lane: Lane::Bulk, seq };
+    let end_ns = brain::clock::now_ns();
+    let mut batch = Batch::empty(position, Clock { boot_ns: 1, unix_ns: end_ns });
+    batch.coverage = Some(Coverage { end_ns, ..Coverage::default() });
+    batch
 }
