@@ -46,6 +46,9 @@ const DICTIONARY: &[u8] = include_bytes!("codec/dictionary.txt");
 /// Bytes of a control message that has no long text in it: nearly all are shorter.
 const SMALL_CONTROL: usize = 4096;
 
+/// Room for a decompressed batch that a thread keeps: nearly all batches fit into it.
+const KEPT: usize = 64 * 1024;
+
 /// zstd's fastest regular level; higher ones cost the host more than they save on the wire.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -209,13 +212,12 @@ pub fn decode_control(header: &Header, body: &[u8]) -> Result<Control, FrameErro
     if header.kind != KIND_CONTROL {
         return Err(FrameError::Kind(header.kind));
     }
-    let full = checked_body(header, body)?;
     // What a text announces is made room for before it is read, so little is believed of a small
     // message.
-    match full.len() <= SMALL_CONTROL {
-        true => from_bytes::<_, { 8 * SMALL_CONTROL }>(&full),
-        false => from_bytes::<_, { 2 * limits::CONTROL_MAX }>(&full),
-    }
+    with_full(header, body, |full| match full.len() <= SMALL_CONTROL {
+        true => from_bytes::<_, { 8 * SMALL_CONTROL }>(full),
+        false => from_bytes::<_, { 2 * limits::CONTROL_MAX }>(full),
+    })
 }
 
 /// Decodes and checks the body of a batch frame.
@@ -223,13 +225,12 @@ pub fn decode_batch(header: &Header, body: &[u8]) -> Result<Batch, FrameError> {
     if header.kind != KIND_BATCH {
         return Err(FrameError::Kind(header.kind));
     }
-    let full = checked_body(header, body)?;
-    let batch = match header.codec {
+    let batch = with_full(header, body, |full| match header.codec {
         CODEC_COLUMNS | CODEC_COLUMNS_ZSTD => {
-            columns::unpack(&full).map_err(|fault| FrameError::Body(fault.to_owned()))?
+            columns::unpack(full).map_err(|fault| FrameError::Body(fault.to_owned()))
         }
-        _ => from_bytes::<_, { limits::BODY_MAX }>(&full)?,
-    };
+        _ => from_bytes::<_, { limits::BODY_MAX }>(full),
+    })?;
     batch.check()?;
     Ok(batch)
 }
@@ -262,23 +263,28 @@ fn frame(
     Ok(frame)
 }
 
-/// Checks length and checksum, then decompresses to exactly the announced length.
-fn checked_body<'a>(header: &Header, body: &'a [u8]) -> Result<Cow<'a, [u8]>, FrameError> {
+/// Checks length and checksum, decompresses to exactly the announced length, and has that read.
+fn with_full<T>(
+    header: &Header,
+    body: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<T, FrameError>,
+) -> Result<T, FrameError> {
     if body.len() != header.body_len {
         return Err(FrameError::Length);
     }
     if crc32c::crc32c_append(header.crc_of_header, body) != header.crc {
         return Err(FrameError::Checksum);
     }
-    let full = match (header.kind, header.codec) {
-        (_, CODEC_BINCODE) | (KIND_BATCH, CODEC_COLUMNS) => Cow::Borrowed(body),
-        (_, CODEC_BINCODE_ZSTD) => Cow::Owned(decompress(body, header.full_len)?),
-        (KIND_BATCH, CODEC_COLUMNS_ZSTD) => {
-            Cow::Owned(decompress_by_dictionary(body, header.full_len)?)
-        }
-        (_, other) => return Err(FrameError::Codec(other)),
+    let whole = |full: &[u8]| match full.len() == header.full_len {
+        true => read(full),
+        false => Err(FrameError::Length),
     };
-    if full.len() == header.full_len { Ok(full) } else { Err(FrameError::Length) }
+    match (header.kind, header.codec) {
+        (_, CODEC_BINCODE) | (KIND_BATCH, CODEC_COLUMNS) => whole(body),
+        (_, CODEC_BINCODE_ZSTD) => whole(&decompress(body, header.full_len)?),
+        (KIND_BATCH, CODEC_COLUMNS_ZSTD) => by_dictionary(body, header.full_len, whole),
+        (_, other) => Err(FrameError::Codec(other)),
+    }
 }
 
 /// Streams the decompression, so that memory grows with what is really there and stops at the
@@ -290,11 +296,22 @@ fn decompress(body: &[u8], full_len: usize) -> Result<Vec<u8>, FrameError> {
     Ok(full)
 }
 
-/// Decompresses into room for the announced length and not a byte more.
-fn decompress_by_dictionary(body: &[u8], full_len: usize) -> Result<Vec<u8>, FrameError> {
-    DECOMPRESSOR.with_borrow_mut(|decompressor| {
-        let decompressor = decompressor.as_mut().ok_or(FrameError::Length)?;
-        decompressor.decompress(body, full_len).map_err(|_| FrameError::Length)
+/// Decompresses into room for the announced length, or as much as is kept from batch to batch.
+fn by_dictionary<T>(
+    body: &[u8],
+    full_len: usize,
+    read: impl FnOnce(&[u8]) -> Result<T, FrameError>,
+) -> Result<T, FrameError> {
+    DECOMPRESSOR.with_borrow_mut(|work| {
+        let (decompressor, full) = work.as_mut().ok_or(FrameError::Length)?;
+        full.clear();
+        full.reserve_exact(full_len);
+        let decompressed = decompressor.decompress_to_buffer(body, full);
+        let result = decompressed.map_err(|_| FrameError::Length).and_then(|_| read(full));
+        if full.capacity() > KEPT {
+            *full = Vec::new();
+        }
+        result
     })
 }
 
@@ -307,8 +324,9 @@ static DECOMPRESSION: LazyLock<DecoderDictionary<'static>> =
 thread_local! {
     /// What decompression works with takes longer to make than a batch takes to read. A sensor,
     /// which only compresses, never has one.
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> =
-        RefCell::new(Decompressor::with_prepared_dictionary(&DECOMPRESSION).ok());
+    static DECOMPRESSOR: RefCell<Option<(Decompressor<'static>, Vec<u8>)>> = RefCell::new(
+        Decompressor::with_prepared_dictionary(&DECOMPRESSION).ok().map(|d| (d, Vec::new())),
+    );
 }
 
 fn config<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {

@@ -112,11 +112,13 @@ fn take_head(from: &mut Unpacker) -> Result<Batch, Fault> {
     let count = from.count(limits::STRINGS_MAX)?;
     let mut end = 0_u32;
     let mut ends = Vec::with_capacity(count);
-    for length in from.numbers(count)? {
+    let lengths = from.numbers(count)?;
+    for &length in &lengths {
         let length = u32::try_from(length).map_err(|_| "a string is too long")?;
         end = end.checked_add(length).ok_or("the strings are too long")?;
         ends.push(end);
     }
+    from.used_up(lengths);
     let length = from.count(limits::STRING_BYTES_MAX)?;
     batch.strings = StringTable::of_parts(from.bytes(length)?.to_vec(), ends);
     let count = from.count(limits::PROCESSES_MAX)?;

@@ -36,6 +36,11 @@ impl StringTable {
         self.ends.len()
     }
 
+    /// Bytes of all strings.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Returns whether the table holds only the empty string.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

@@ -53,18 +53,23 @@ impl EndsTable {
 
     pub(super) fn take(from: &mut Unpacker) -> Result<Self, Fault> {
         let count = from.count(limits::RECORDS_MAX)?;
+        if count == 0 {
+            return Ok(Self::default());
+        }
         let local = take_addresses(from, count)?;
         let remote = take_addresses(from, count)?;
         let local_ports = from.numbers(count)?;
         let remote_ports = from.numbers(count)?;
         let port = |port: u64| u16::try_from(port).map_err(|_| "a port is too large");
         let mut list = Vec::with_capacity(count);
-        for (((local, remote), local_port), remote_port) in
-            local.into_iter().zip(remote).zip(local_ports).zip(remote_ports)
+        for (((local, remote), &local_port), &remote_port) in
+            local.into_iter().zip(remote).zip(&local_ports).zip(&remote_ports)
         {
             let (local_port, remote_port) = (port(local_port)?, port(remote_port)?);
             list.push(Ends { local, remote, local_port, remote_port });
         }
+        from.used_up(local_ports);
+        from.used_up(remote_ports);
         Ok(Self { list, places: HashMap::new() })
     }
 }
@@ -79,8 +84,11 @@ pub(super) fn put_addresses(to: &mut Packer, addresses: impl Iterator<Item = Add
 
 pub(super) fn take_addresses(from: &mut Unpacker, count: usize) -> Result<Vec<Address>, Fault> {
     let (lower, upper) = (from.numbers(count)?, from.numbers(count)?);
-    let address = |(lower, upper): (u64, u64)| {
+    let address = |(&lower, &upper): (&u64, &u64)| {
         Address(((u128::from(upper) << 64 | u128::from(lower)) ^ MAPPED).to_be_bytes())
     };
-    Ok(lower.into_iter().zip(upper).map(address).collect())
+    let addresses = lower.iter().zip(&upper).map(address).collect();
+    from.used_up(lower);
+    from.used_up(upper);
+    Ok(addresses)
 }

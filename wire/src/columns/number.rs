@@ -18,6 +18,9 @@ const ABOVE: u8 = 4;
 /// bytes for a record that has at most 64 of them, and cuts at 960 KiB: 196 608.
 const NESTED_MAX: usize = 1 << 18;
 
+/// Numbers of a column that a usual host's batches rarely exceed.
+const USUAL_LEN: usize = 128;
+
 /// Takes columns in.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
@@ -101,17 +104,32 @@ pub(super) struct Unpacker<'a> {
     bytes: &'a [u8],
     pub(super) ends: EndsTable,
     nested: usize,
+    /// Columns that have been used up: a batch has hundreds, and room for each would cost more than
+    /// to read it.
+    spare: Vec<Vec<u64>>,
 }
 
 impl<'a> Unpacker<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let mut from = Self { bytes, ends: EndsTable::default(), nested: NESTED_MAX };
+        let mut from =
+            Self { bytes, ends: EndsTable::default(), nested: NESTED_MAX, spare: Vec::new() };
         from.ends = EndsTable::take(&mut from)?;
         Ok(from)
     }
 
     /// Takes one number.
+    #[inline]
     pub(super) fn number(&mut self) -> Result<u64, Fault> {
+        match self.bytes {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.bytes = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Fault> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -133,47 +151,65 @@ impl<'a> Unpacker<'a> {
         if count <= max { Ok(count) } else { Err("there is more of something than may be") }
     }
 
-    /// Takes a column of so many numbers.
+    /// Takes a column of so many numbers, which [`Self::used_up`] takes back.
     pub(super) fn numbers(&mut self, count: usize) -> Result<Vec<u64>, Fault> {
-        if count == 0 {
-            return Ok(Vec::new());
+        let mut column = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(USUAL_LEN));
+        if count > 0 {
+            self.fill(&mut column, count)?;
         }
-        match self.byte()? {
-            ZEROS => Ok(vec![0; count]),
-            SAME => Ok(vec![self.number()?; count]),
-            PLAIN => (0..self.at_least(count, 1)?).map(|_| self.number()).collect(),
-            STEPS => self.steps(count),
-            ABOVE => self.above(count),
-            _ => Err("there is no such way to write a column"),
-        }
+        Ok(column)
     }
 
-    fn steps(&mut self, count: usize) -> Result<Vec<u64>, Fault> {
+    /// Takes a column back whose numbers have found their places.
+    pub(super) fn used_up(&mut self, mut column: Vec<u64>) {
+        column.clear();
+        self.spare.push(column);
+    }
+
+    fn fill(&mut self, column: &mut Vec<u64>, count: usize) -> Result<(), Fault> {
+        match self.byte()? {
+            ZEROS => column.resize(count, 0),
+            SAME => column.resize(count, self.number()?),
+            PLAIN => {
+                column.reserve(self.at_least(count, 1)?);
+                for _ in 0..count {
+                    column.push(self.number()?);
+                }
+            }
+            STEPS => self.steps(column, count)?,
+            ABOVE => self.above(column, count)?,
+            _ => return Err("there is no such way to write a column"),
+        }
+        Ok(())
+    }
+
+    fn steps(&mut self, column: &mut Vec<u64>, count: usize) -> Result<(), Fault> {
+        column.reserve(self.at_least(count, 1)?);
         let mut before = 0_u64;
-        let next = |_| {
+        for _ in 0..count {
             let step = self.number()?;
             let change = (step >> 1) ^ (step & 1).wrapping_neg();
             before = before.wrapping_add(change);
-            Ok(before)
-        };
-        (0..count).map(next).collect()
+            column.push(before);
+        }
+        Ok(())
     }
 
-    fn above(&mut self, count: usize) -> Result<Vec<u64>, Fault> {
+    fn above(&mut self, column: &mut Vec<u64>, count: usize) -> Result<(), Fault> {
         let least = self.number()?;
         let width = usize::from(self.byte()?);
         if !(1..=8).contains(&width) {
             return Err("numbers have at most 8 bytes");
         }
         let planes = self.bytes(count * width)?;
-        let mut column = vec![0_u64; count];
+        column.resize(count, 0);
         for (byte, plane) in planes.chunks_exact(count).enumerate() {
             for (number, &bits) in column.iter_mut().zip(plane) {
                 *number |= u64::from(bits) << (8 * byte);
             }
         }
         column.iter_mut().for_each(|number| *number = number.wrapping_add(least));
-        Ok(column)
+        Ok(())
     }
 
     /// Takes the lengths of lists within so many records, and returns their sum as well.

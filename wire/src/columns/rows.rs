@@ -120,15 +120,17 @@ macro_rules! column {
     }};
     (take number $rows:ident $from:ident $($field:ident).+) => {{
         let numbers = $from.numbers($rows.len())?;
-        for (row, number) in $rows.iter_mut().zip(numbers) {
+        for (row, &number) in $rows.iter_mut().zip(&numbers) {
             row.$($field).+ = Number::down(number)?;
         }
+        $from.used_up(numbers);
     }};
     (take number $rows:ident $from:ident $($field:ident).+ after $base:ident) => {{
         let numbers = $from.numbers($rows.len())?;
-        for (row, number) in $rows.iter_mut().zip(numbers) {
+        for (row, &number) in $rows.iter_mut().zip(&numbers) {
             row.$($field).+ = Number::down(number.wrapping_add(row.$base.up()))?;
         }
+        $from.used_up(numbers);
     }};
     (take address $rows:ident $from:ident $field:ident) => {{
         let addresses = ends::take_addresses($from, $rows.len())?;
@@ -138,11 +140,12 @@ macro_rules! column {
     }};
     (take ends $rows:ident $from:ident $field:ident) => {{
         let places = $from.numbers($rows.len())?;
-        for (row, place) in $rows.iter_mut().zip(places) {
+        for (row, &place) in $rows.iter_mut().zip(&places) {
             let Ends { local, remote, local_port, remote_port } = $from.ends.at(place)?;
             (row.local, row.remote) = (local, remote);
             (row.local_port, row.remote_port) = (local_port, remote_port);
         }
+        $from.used_up(places);
     }};
 }
 
@@ -264,10 +267,11 @@ mod credentials {
         let count = there.iter().filter(|there| **there != 0).count();
         let mut changes = vec![CredentialChange::default(); count];
         CredentialChange::take(&mut changes, from)?;
-        let changed = rows.iter_mut().zip(there).filter(|(_, there)| *there != 0);
+        let changed = rows.iter_mut().zip(&there).filter(|(_, there)| **there != 0);
         for ((row, _), change) in changed.zip(changes) {
             row.credentials = Some(change);
         }
+        from.used_up(there);
         Ok(())
     }
 }
@@ -283,11 +287,15 @@ mod latency {
 
     pub(super) fn take(rows: &mut [Syscalls], from: &mut Unpacker) -> Result<(), Fault> {
         let (lengths, sum) = from.lengths(rows.len())?;
-        let mut buckets = from.numbers(sum)?.into_iter();
-        for (row, length) in rows.iter_mut().zip(lengths) {
-            let own = buckets.by_ref().take(length as usize);
-            row.latency = own.map(u32::down).collect::<Result<_, _>>()?;
+        let buckets = from.numbers(sum)?;
+        let mut rest = &*buckets;
+        for (row, &length) in rows.iter_mut().zip(&lengths) {
+            let (own, others) = rest.split_at(length as usize);
+            rest = others;
+            row.latency = own.iter().map(|&calls| u32::down(calls)).collect::<Result<_, _>>()?;
         }
+        from.used_up(lengths);
+        from.used_up(buckets);
         Ok(())
     }
 }
@@ -308,9 +316,10 @@ mod answers {
         let mut answers = vec![DnsAnswer::default(); sum];
         DnsAnswer::take(&mut answers, from)?;
         let mut answers = answers.into_iter();
-        for (row, length) in rows.iter_mut().zip(lengths) {
+        for (row, &length) in rows.iter_mut().zip(&lengths) {
             row.answers = answers.by_ref().take(length as usize).collect();
         }
+        from.used_up(lengths);
         Ok(())
     }
 }
