@@ -379,7 +379,7 @@ impl From<Logged> for Option<Input> {
 #[derive(Debug)]
 pub struct Channels {
     /// From the journal. The engine ends when it is closed.
-    pub logged: mpsc::Receiver<Logged>,
+    pub logged: mpsc::Receiver<Vec<Logged>>,
     /// From everyone else.
     pub requests: mpsc::Receiver<Input>,
     /// To the journal.
@@ -396,11 +396,9 @@ pub async fn run(mut engine: Engine, mut channels: Channels) -> Result<(), Store
     loop {
         tokio::select! {
             logged = channels.logged.recv() => match logged {
-                Some(logged) => {
-                    if let Some(input) = logged.into() {
-                        engine.take(input);
-                    }
-                }
+                Some(group) => group.into_iter().filter_map(Into::into).for_each(|input| {
+                    engine.take(input);
+                }),
                 None => break,
             },
             Some(input) = channels.requests.recv() => engine.take(input),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wire::batch::{Batch, Position};
 
 use crate::config;
@@ -32,9 +32,19 @@ pub use record::{Entry, Payload};
 pub use segment::Damage;
 pub use writer::Writer;
 
-/// Appends that may wait for the disk. A session that finds no room waits, and QUIC's flow control
-/// makes its sensor wait.
-const APPENDS_MAX: usize = 32;
+/// Memory of appends that may wait to be written: some thousand batches of usual hosts. A session
+/// that finds no room waits, and QUIC's flow control makes its sensor wait.
+const WAITING_BYTES: usize = 8 * 1024 * 1024;
+
+/// Memory of an append besides what it holds much of.
+const APPEND_BYTES: usize = 1024;
+
+/// Memory of one of a batch's records or processes.
+const ROW_BYTES: usize = 192;
+
+/// Groups that may wait for the engine, besides the one it takes in and the one that waits to be
+/// handed over. The journal waits when there are more, and so do sensors.
+pub const ENGINE_GROUPS: usize = 1;
 
 /// Why the journal cannot be opened or read.
 #[derive(Debug, Error)]
@@ -63,6 +73,20 @@ pub enum Append {
     },
     /// What an analyst decided about a finding.
     Decision(Vec<u8>),
+}
+
+impl Append {
+    /// About the memory that it takes, which a small frame says little of.
+    fn memory(&self) -> usize {
+        let content = match self {
+            Self::Batch { batch, frame, .. } => {
+                let rows = batch.record_count() + batch.processes.len();
+                frame.len() + batch.strings.byte_len() + rows * ROW_BYTES
+            }
+            Self::Decision(json) => json.len(),
+        };
+        content + APPEND_BYTES
+    }
 }
 
 /// Returns the batch of a journal's record, with corrected times.
@@ -121,22 +145,16 @@ pub(crate) struct Command {
     reply: oneshot::Sender<Appended>,
     /// Whether an append before it in its sequence has failed.
     broken: Option<Arc<AtomicBool>>,
-}
-
-impl Command {
-    /// Bytes that are to be written, but for a few.
-    fn len(&self) -> usize {
-        match &self.append {
-            Append::Batch { frame, .. } => frame.len(),
-            Append::Decision(json) => json.len(),
-        }
-    }
+    /// What it takes of the memory for those that wait.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// Gives access to the writer; cheap to clone. The writer ends when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Journal {
+    /// It is never full, for each append takes at least [`APPEND_BYTES`] of `room`.
     commands: mpsc::Sender<Command>,
+    room: Arc<Semaphore>,
     places: Arc<HighWater>,
     broken: Option<Arc<AtomicBool>>,
 }
@@ -151,9 +169,12 @@ impl Journal {
     /// Hands over an append. The answer comes once it is synced.
     pub async fn append(&self, append: Append) -> oneshot::Receiver<Appended> {
         let (reply, answer) = oneshot::channel();
+        let wanted = append.memory().min(WAITING_BYTES) as u32;
+        // Nobody closes it: what the writer leaves behind gives its room back.
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await.ok();
         // When the writer has ended, the dropped reply tells the caller.
-        let broken = self.broken.clone();
-        let _ = self.commands.send(Command { append, reply, broken }).await;
+        let command = Command { append, reply, broken: self.broken.clone(), room };
+        let _ = self.commands.send(command).await;
         answer
     }
 
@@ -319,11 +340,12 @@ impl Opened {
         self,
         settings: &config::Journal,
         metrics: Arc<Metrics>,
-        engine: mpsc::Sender<Logged>,
+        engine: mpsc::Sender<Vec<Logged>>,
     ) -> Result<(Journal, Writer), JournalError> {
-        let (commands, receiver) = mpsc::channel(APPENDS_MAX);
+        let (commands, receiver) = mpsc::channel(WAITING_BYTES / APPEND_BYTES);
         let places = Arc::new(self.places);
-        let journal = Journal { commands, places: Arc::clone(&places), broken: None };
+        let room = Arc::new(Semaphore::new(WAITING_BYTES));
+        let journal = Journal { commands, room, places: Arc::clone(&places), broken: None };
         let log =
             writer::Log::open(self.dir, self.segments, self.next_index, settings, places, metrics)?;
         Ok((journal, Writer::new(log, receiver, engine)))

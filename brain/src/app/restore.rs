@@ -9,13 +9,10 @@ use super::Config;
 use crate::board::Board;
 use crate::engine::{self, Engine, Input};
 use crate::fleet::Fleet;
-use crate::journal::{Journal, Opened};
+use crate::journal::{ENGINE_GROUPS, Journal, Opened};
 use crate::metrics::Metrics;
 use crate::policy::PolicySet;
 use crate::store::Store;
-
-/// Batches that may wait for the engine. The journal waits when there are more, and so do sensors.
-const ENGINE_QUEUE: usize = 32;
 
 /// Requests to the engine besides the journal's.
 const REQUEST_QUEUE: usize = 16;
@@ -55,7 +52,7 @@ impl Restored {
         };
         let engine = Engine::restore(parts, policy, stored.checkpoint, stored.findings, &opened)?;
         store.outbox.retain(|id| board.get(id).is_some())?;
-        let (logged_sender, logged) = mpsc::channel(ENGINE_QUEUE);
+        let (logged_sender, logged) = mpsc::channel(ENGINE_GROUPS);
         let (requests, request_receiver) = mpsc::channel(REQUEST_QUEUE);
         let (journal, writer) = opened.start(&config.journal, metrics, logged_sender)?;
         let checkpointed = writer.checkpointed();

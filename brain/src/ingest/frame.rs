@@ -69,15 +69,40 @@ fn cut_short() -> Refused {
 /// Writes a control frame. Returns whether the peer can still be written to; one that does not take
 /// what it is told is refused.
 pub(super) async fn write(stream: &mut SendStream, message: &Control) -> Result<bool, Refused> {
-    let frame = match codec::encode_control(message) {
-        Ok(frame) => frame,
-        Err(error) => {
-            tracing::error!(%error, "a control message does not fit into a frame");
-            return Ok(false);
+    let mut frames = Outgoing::default();
+    Ok(frames.add(message) && frames.write(stream).await?)
+}
+
+/// Control frames that are written together.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing(Vec<u8>);
+
+impl Outgoing {
+    /// Adds a message; returns whether it fits into a frame.
+    pub(super) fn add(&mut self, message: &Control) -> bool {
+        match codec::encode_control(message) {
+            Ok(frame) => self.0.extend_from_slice(&frame),
+            Err(error) => {
+                tracing::error!(%error, "a control message does not fit into a frame");
+                return false;
+            }
         }
-    };
-    match tokio::time::timeout(ANSWER_TIME, stream.write_all(&frame)).await {
-        Ok(written) => Ok(written.is_ok()),
-        Err(_) => Err(Refused::new("slow_reader", "what the brain says was not taken in time")),
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes them all, if there are any, as [`write()`] does.
+    pub(super) async fn write(&mut self, stream: &mut SendStream) -> Result<bool, Refused> {
+        let frames = std::mem::take(&mut self.0);
+        if frames.is_empty() {
+            return Ok(true);
+        }
+        match tokio::time::timeout(ANSWER_TIME, stream.write_all(&frames)).await {
+            Ok(written) => Ok(written.is_ok()),
+            Err(_) => Err(Refused::new("slow_reader", "what the brain says was not taken in time")),
+        }
     }
 }

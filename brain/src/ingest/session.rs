@@ -159,7 +159,7 @@ async fn serve(
             Some(lane) = lanes.join_next(), if !lanes.is_empty() => {
                 lane.unwrap_or_else(|_| Err(Refused::internal()))?;
             }
-            Some(batch) = waiting.recv() => acknowledge(control, batch).await?,
+            Some(batch) = waiting.recv() => acknowledge(control, batch, &mut waiting).await?,
             () = tuning.changed() => tuning.tune(control).await?,
             () = asking.due() => asking.go_on(control).await?,
             Some(reply) = replies.recv() => match reply {
@@ -312,7 +312,7 @@ async fn drain(
     while lanes.join_next().await.is_some() {}
     waiting.close();
     while let Some(batch) = waiting.recv().await {
-        acknowledge(control, batch).await?;
+        acknowledge(control, batch, &mut waiting).await?;
     }
     let _ = control.finish();
     Ok(())
@@ -359,19 +359,47 @@ async fn read_lane(lane: Incoming, id: SensorId, mut stream: RecvStream) -> Resu
     Ok(())
 }
 
-/// Waits for the disk, then tells the sensor. Acknowledgements leave in the order of arrival.
-async fn acknowledge(control: &mut SendStream, batch: Pending) -> Result<(), Refused> {
-    match batch.answer.await {
-        Ok(Appended::Stored(_) | Appended::Duplicate) => {
-            frame::write(control, &Control::Ack(Ack { position: batch.position })).await.map(|_| ())
+/// Waits for the disk, then tells the sensor; what waits behind the batch and is on disk as well is
+/// told in the same write. Acknowledgements leave in the order of arrival.
+async fn acknowledge(
+    control: &mut SendStream,
+    first: Pending,
+    waiting: &mut mpsc::Receiver<Pending>,
+) -> Result<(), Refused> {
+    let mut acks = frame::Outgoing::default();
+    let mut batch = first;
+    // The session has other work, too, so it does not go on for ever.
+    for left in (0..PENDING_MAX).rev() {
+        let Pending { position, answer } = batch;
+        let is_late = answer.is_empty() && !acks.is_empty();
+        if is_late {
+            acks.write(control).await?;
         }
-        Ok(Appended::Failed) => Err(Refused::new(
-            "journal_failed",
-            "the brain cannot write its journal; it takes no batches until it can",
-        )),
-        // The writer has ended: the brain is shutting down, and the batch stays with the sensor.
-        Err(_) => Ok(()),
+        match answer.await {
+            Ok(Appended::Stored(_) | Appended::Duplicate) => {
+                acks.add(&Control::Ack(Ack { position }));
+            }
+            Ok(Appended::Failed) => {
+                acks.write(control).await?;
+                return Err(Refused::new(
+                    "journal_failed",
+                    "the brain cannot write its journal; it takes no batches until it can",
+                ));
+            }
+            // The writer has ended: the brain is shutting down, and the batch stays with the
+            // sensor.
+            Err(_) => break,
+        }
+        if is_late || left == 0 {
+            break;
+        }
+        match waiting.try_recv() {
+            Ok(next) => batch = next,
+            Err(_) => break,
+        }
     }
+    acks.write(control).await?;
+    Ok(())
 }
 
 async fn say_farewell(control: &mut SendStream, refused: &Refused) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wire::batch::Position;
 
 use super::highwater::{Arrival, Place};
@@ -19,10 +19,13 @@ use crate::metrics;
 pub(super) struct Group {
     /// The records, for the place where the log ends.
     pub(super) bytes: Vec<u8>,
-    /// What the records hold, and who is told once it is on disk.
-    pub(super) stored: Vec<(Logged, oneshot::Sender<Appended>)>,
-    /// Told together with the group: their first copy may be in it.
-    pub(super) duplicates: Vec<oneshot::Sender<Appended>>,
+    /// What the records hold.
+    pub(super) logged: Vec<Logged>,
+    /// What is answered once it is on disk. Duplicates are told together with the rest: their first
+    /// copies may be in it.
+    pub(super) answers: Vec<(Appended, oneshot::Sender<Appended>)>,
+    /// What its appends take of the memory for those that wait, until it is complete.
+    pub(super) room: Option<OwnedSemaphorePermit>,
     /// Highest number of each sequence in it.
     pub(super) marks: HashMap<Place, u64>,
     /// Sequences of appends that end when the group fails.
@@ -32,7 +35,8 @@ pub(super) struct Group {
 impl Group {
     /// Adds an append. The group has to be written before another one is begun.
     pub(super) fn add(&mut self, log: &mut Log, command: Command) {
-        let Command { append, reply, broken } = command;
+        let Command { append, reply, broken, room } = command;
+        self.take_room(room);
         if broken.as_ref().is_some_and(|broken| broken.load(Ordering::Relaxed)) {
             let _ = reply.send(Appended::Failed);
             return;
@@ -41,7 +45,7 @@ impl Group {
         match append {
             Append::Batch { sensor, batch, correction_ns, frame } => {
                 if self.is_known(log, sensor, batch.position) {
-                    self.duplicates.push(reply);
+                    self.answers.push((Appended::Duplicate, reply));
                     return;
                 }
                 let position = batch.position;
@@ -49,13 +53,24 @@ impl Group {
                 let payload = Payload::Batch { sensor, position, correction_ns, frame };
                 let (index, received_ns) = self.write(log, payload);
                 self.marks.insert(Place::of(sensor, position), position.seq);
-                let logged = Logged::Batch { index, received_ns, sensor, bytes, batch };
-                self.stored.push((logged, reply));
+                self.logged.push(Logged::Batch { index, received_ns, sensor, bytes, batch });
+                self.answers.push((Appended::Stored(index), reply));
             }
             Append::Decision(json) => {
                 let (index, received_ns) = self.write(log, Payload::Decision(json.clone()));
-                self.stored.push((Logged::Decision { index, received_ns, json }, reply));
+                self.logged.push(Logged::Decision { index, received_ns, json });
+                self.answers.push((Appended::Stored(index), reply));
             }
+        }
+    }
+
+    /// Tells those who wait that it is on disk.
+    ///
+    /// The last is told first. A session waits for its oldest batch, so it is woken once for all
+    /// that the group has of it, and not for each.
+    pub(super) fn answer(self) {
+        for (appended, reply) in self.answers.into_iter().rev() {
+            let _ = reply.send(appended);
         }
     }
 
@@ -64,8 +79,15 @@ impl Group {
         for broken in self.sequences {
             broken.store(true, Ordering::Relaxed);
         }
-        for reply in self.duplicates.into_iter().chain(self.stored.into_iter().map(|(_, r)| r)) {
+        for (_, reply) in self.answers {
             let _ = reply.send(Appended::Failed);
+        }
+    }
+
+    fn take_room(&mut self, room: Option<OwnedSemaphorePermit>) {
+        match (&mut self.room, room) {
+            (Some(all), Some(room)) => all.merge(room),
+            (all, room) => *all = all.take().or(room),
         }
     }
 

@@ -198,7 +198,7 @@ fn what_comes_behind_a_failed_append_of_its_sequence_fails_too() {
     let mut add = |group: &mut group::Group, seq, broken: &Arc<AtomicBool>| {
         let (reply, answer) = oneshot::channel();
         let broken = Some(Arc::clone(broken));
-        group.add(&mut log, Command { append: append(1, seq), reply, broken });
+        group.add(&mut log, Command { append: append(1, seq), reply, broken, room: None });
         answer
     };
     let (session, next_session) = (Arc::default(), Arc::default());
@@ -211,7 +211,7 @@ fn what_comes_behind_a_failed_append_of_its_sequence_fails_too() {
     let mut again = add(&mut group, 1, &next_session);
     assert_eq!(behind.try_recv(), Ok(Appended::Failed));
     assert_eq!(again.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-    assert_eq!(group.stored.len(), 1);
+    assert_eq!(group.logged.len(), 1);
 }
 
 #[test]

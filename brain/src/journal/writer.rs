@@ -1,7 +1,8 @@
 //! The one writer: gathers appends into groups, syncs each group, then tells those who wait.
 //!
-//! While the disk works on one group, those of the group before it are told, and the next one is
-//! gathered: so a group has what came in during a sync, and nobody waits for a timer.
+//! While the disk works on one group, those of the group before it are told, and what comes in
+//! waits, without waking anybody, to be the next one: so a group has what came in during a sync,
+//! and nobody waits for a timer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -18,13 +19,13 @@ use super::group::Group;
 use super::highwater::HighWater;
 use super::record::{self, Entry, Payload, Seal};
 use super::segment::{self, Summary};
-use super::{APPENDS_MAX, Appended, Command, JournalError, Logged};
+use super::{Command, JournalError, Logged};
 use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::store::file::{failed, sync_dir};
 
-/// Bytes of frames after which a group takes no more, so that one sync never has much to write.
+/// Bytes of records after which a group takes no more, so that one sync never has much to write.
 const GROUP_BYTES: usize = 1024 * 1024;
 
 /// The engine hears of passing time this often when nothing is logged.
@@ -218,21 +219,18 @@ fn write(mut file: &File, end: u64, bytes: &[u8]) -> Written {
 pub struct Writer {
     log: Log,
     commands: mpsc::Receiver<Command>,
-    engine: mpsc::Sender<Logged>,
+    engine: mpsc::Sender<Vec<Logged>>,
     checkpoints: tokio::sync::watch::Receiver<u64>,
     checkpointed: Arc<tokio::sync::watch::Sender<u64>>,
-    /// What is gathered for the next group, and bytes of its frames.
-    waiting: Vec<Command>,
-    waiting_bytes: usize,
-    /// Whether every [`super::Journal`] has been dropped.
-    closed: bool,
+    /// Room for the next group's bytes.
+    spare: Vec<u8>,
 }
 
 impl Writer {
     pub(super) fn new(
         log: Log,
         commands: mpsc::Receiver<Command>,
-        engine: mpsc::Sender<Logged>,
+        engine: mpsc::Sender<Vec<Logged>>,
     ) -> Self {
         let (checkpointed, checkpoints) = tokio::sync::watch::channel(0);
         Self {
@@ -241,9 +239,7 @@ impl Writer {
             engine,
             checkpoints,
             checkpointed: Arc::new(checkpointed),
-            waiting: Vec::new(),
-            waiting_bytes: 0,
-            closed: false,
+            spare: Vec::new(),
         }
     }
 
@@ -257,17 +253,8 @@ impl Writer {
     /// It blocks its thread while a segment is begun, so it wants one for itself.
     pub async fn run(mut self) -> Result<(), JournalError> {
         let mut synced = Group::default();
-        loop {
-            if self.waiting.is_empty() {
-                self.tell(std::mem::take(&mut synced)).await;
-                match timeout(IDLE, self.gather()).await {
-                    Err(_) => self.idle().await,
-                    Ok(()) if self.closed && self.waiting.is_empty() => return Ok(()),
-                    Ok(()) => {}
-                }
-                continue;
-            }
-            let group = self.next_group();
+        while let Some(first) = self.next(&mut synced).await {
+            let group = self.gather(first);
             let (group, written) = self.write(group, std::mem::take(&mut synced)).await;
             match written {
                 Ok(()) => synced = group,
@@ -278,54 +265,61 @@ impl Writer {
                 return Err(error);
             }
         }
+        Ok(())
+    }
+
+    /// Waits for what is to be written next. Before it has to wait, those of the last group are
+    /// told.
+    async fn next(&mut self, synced: &mut Group) -> Option<Command> {
+        if let Ok(command) = self.commands.try_recv() {
+            return Some(command);
+        }
+        self.tell(std::mem::take(synced)).await;
+        loop {
+            match timeout(IDLE, self.commands.recv()).await {
+                Ok(command) => return command,
+                Err(_) => self.idle().await,
+            }
+        }
     }
 
     async fn idle(&mut self) {
         let now_ns = self.log.time();
         // A closed engine means that the brain is shutting down; appends will end soon, too.
-        let _ = self.engine.send(Logged::Idle { now_ns }).await;
+        let _ = self.engine.send(vec![Logged::Idle { now_ns }]).await;
     }
 
-    /// Waits for what comes next, and takes all that there is. What was taken stays taken when
-    /// nobody waits any longer.
-    async fn gather(&mut self) {
-        let before = self.waiting.len();
-        if self.commands.recv_many(&mut self.waiting, APPENDS_MAX).await == 0 {
-            self.closed = true;
-        }
-        self.waiting_bytes += self.waiting[before..].iter().map(Command::len).sum::<usize>();
-    }
-
-    fn next_group(&mut self) -> Group {
+    /// Makes a group of all that waits by now. It ends even if more and more comes, for nobody
+    /// finds room until it is complete.
+    fn gather(&mut self, first: Command) -> Group {
         let mut group = Group::default();
-        for command in self.waiting.drain(..) {
+        group.bytes = std::mem::take(&mut self.spare);
+        group.add(&mut self.log, first);
+        while group.bytes.len() < GROUP_BYTES
+            && let Ok(command) = self.commands.try_recv()
+        {
             group.add(&mut self.log, command);
         }
-        self.waiting_bytes = 0;
+        group.room = None;
         group
     }
 
-    /// Writes and syncs a group. Meanwhile those of the one before are told, and the next one is
-    /// gathered.
+    /// Writes and syncs a group. Meanwhile those of the one before are told.
     async fn write(&mut self, mut group: Group, synced: Group) -> (Group, std::io::Result<()>) {
         let bytes = std::mem::take(&mut group.bytes);
         if bytes.is_empty() {
+            self.spare = bytes;
             // Their first copies may be in the one before.
             self.tell(synced).await;
             return (group, Ok(()));
         }
         let (file, end, len) = (Arc::clone(&self.log.file), self.log.open.bytes, bytes.len());
-        let mut work = tokio::task::spawn_blocking(move || write(&file, end, &bytes));
+        let work = tokio::task::spawn_blocking(move || (write(&file, end, &bytes), bytes));
         self.tell(synced).await;
-        let written = loop {
-            let more = !self.closed && self.waiting_bytes < GROUP_BYTES;
-            tokio::select! {
-                biased;
-                written = &mut work => break written,
-                () = self.gather(), if more => {}
-            }
-        };
-        let written = self.log.committed(len, written.unwrap_or_else(panicked));
+        let (written, mut bytes) = work.await.unwrap_or_else(panicked);
+        bytes.clear();
+        self.spare = bytes;
+        let written = self.log.committed(len, written);
         if written.is_ok() {
             group.marks.iter().for_each(|(place, seq)| self.log.places.raise(*place, *seq));
             self.log.open.last_ns = self.log.last_ns;
@@ -336,24 +330,18 @@ impl Writer {
     }
 
     /// Tells those of a group that is on disk.
-    async fn tell(&mut self, group: Group) {
-        for reply in group.duplicates {
-            let _ = reply.send(Appended::Duplicate);
-        }
-        for (logged, reply) in group.stored {
-            // The engine hears of it first, so that who appended may ask the engine about it.
-            let index = match &logged {
-                Logged::Batch { index, .. } | Logged::Decision { index, .. } => *index,
-                Logged::Idle { .. } => 0,
-            };
+    async fn tell(&mut self, mut group: Group) {
+        // The engine hears of it first, so that who appended may ask the engine about it.
+        let logged = std::mem::take(&mut group.logged);
+        if !logged.is_empty() {
             let _ = self.engine.send(logged).await;
-            let _ = reply.send(Appended::Stored(index));
         }
+        group.answer();
     }
 
     fn refuse(&mut self, group: Group, error: std::io::Error) -> Result<(), JournalError> {
         self.log.metrics.journal_failed.inc();
-        self.log.next_index -= group.stored.len() as u64;
+        self.log.next_index -= group.logged.len() as u64;
         tracing::error!(%error, "the journal could not be written; sensors keep their batches");
         group.fail();
         if self.log.failed {
@@ -364,6 +352,6 @@ impl Writer {
 }
 
 /// A write that panicked has left who knows what.
-fn panicked(error: JoinError) -> Written {
-    Written::Unsure(std::io::Error::other(error))
+fn panicked(error: JoinError) -> (Written, Vec<u8>) {
+    (Written::Unsure(std::io::Error::other(error)), Vec::new())
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use brain::ca::Ca;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use quinn::SendStream;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -180,23 +182,39 @@ impl Honest {
     }
 }
 
+/// A process that is stopped until this is dropped, as when the attack ends in the middle of it.
+struct Standing(Pid);
+
+impl Standing {
+    fn still(pid: Pid) -> Self {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
 /// The known-bad run: a brain that really stands still now and then must be found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_brain_that_stands_still_is_found_to_keep_the_honest_waiting() {
-    use nix::sys::signal::{Signal, kill};
     let mut stage = Stage::set().await;
-    let pid = nix::unistd::Pid::from_raw(stage.brain.pid().cast_signed());
+    let pid = Pid::from_raw(stage.brain.pid().cast_signed());
     let attack = move || async move {
         loop {
-            kill(pid, Signal::SIGSTOP).unwrap();
+            let standing = Standing::still(pid);
             tokio::time::sleep(Duration::from_millis(150)).await;
-            kill(pid, Signal::SIGCONT).unwrap();
+            drop(standing);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let judged = stage.judge(attack).await;
-    kill(pid, Signal::SIGCONT).unwrap();
-    let waits = judged.expect_err("the judgement does not see that a brain stands still");
+    let waits = stage
+        .judge(attack)
+        .await
+        .expect_err("the judgement does not see that a brain stands still");
     println!(
         "figure T-control: a brain that is stopped for 150 ms at a time is found out: {waits}"
     );
