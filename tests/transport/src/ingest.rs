@@ -132,8 +132,8 @@ impl Contest {
     }
 
     fn rows(&self) -> Vec<(&str, &Vec<f64>)> {
-        let ours = ("brain: decode, check, journal, fsync, ack", &self.ours);
-        let nats = ("NATS JetStream: file storage, ack, no fsync", &self.nats);
+        let ours = ("brain, no network: decode, check, fsync, ack", &self.ours);
+        let nats = ("NATS JetStream, TCP: file, ack, no fsync", &self.nats);
         [ours, nats].into_iter().filter(|(_, rates)| !rates.is_empty()).collect()
     }
 

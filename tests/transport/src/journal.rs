@@ -6,13 +6,10 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, anyhow};
 use brain::config;
-use brain::journal::{Journal, Opened};
+use brain::journal::{ENGINE_GROUPS, Journal, Opened};
 use brain::metrics::Metrics;
 use tokio::runtime;
 use tokio::sync::mpsc;
-
-/// Batches that may wait for the engine, as in a brain.
-const ENGINE_QUEUE: usize = 32;
 
 /// The threads of an open journal.
 pub(crate) struct Running {
@@ -24,7 +21,7 @@ pub(crate) struct Running {
 pub(crate) fn start(folder: &Path) -> Result<(Journal, Running)> {
     let metrics = Arc::new(Metrics::new());
     let opened = Opened::open(folder, &metrics).context("failed to open a journal")?;
-    let (engine, mut logged) = mpsc::channel(ENGINE_QUEUE);
+    let (engine, mut logged) = mpsc::channel(ENGINE_GROUPS);
     let (journal, writer) = opened.start(&config::Journal::default(), metrics, engine)?;
     let engine = std::thread::spawn(move || while logged.blocking_recv().is_some() {});
     let writing = std::thread::spawn(move || -> Result<()> {
