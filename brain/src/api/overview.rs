@@ -7,9 +7,10 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::{Context, view};
-use crate::clock::{self, rfc3339};
+use crate::clock;
 use crate::finding::State as FindingState;
 use crate::metrics::counted;
+use crate::text::rfc3339;
 
 /// Answers the overview.
 pub(super) async fn overview(State(context): State<Arc<Context>>) -> Json<Value> {

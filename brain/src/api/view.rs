@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::clock::rfc3339;
 use crate::finding::{Evidence, Finding, Value};
 use crate::fleet::{Status, is_loss};
 use crate::record::Process;
 use crate::store::hosts::HostEntry;
 use crate::store::tokens::JoinToken;
 use crate::store::users::User;
-use crate::text;
+use crate::text::{self, rfc3339};
 
 /// `GET /api/v1/session`
 #[derive(Debug, Serialize)]

@@ -15,7 +15,6 @@
 use std::collections::VecDeque;
 
 use super::{Detector, HOSTS_MAX, KindText, Reporter};
-use crate::clock;
 use crate::finding::{Evidence, EvidenceKind, Signal};
 use crate::policy::{self, Active};
 use crate::record::{Event, EventKind, HostId};
@@ -99,12 +98,12 @@ impl Detector for SharedIdentity {
             kind: EvidenceKind::Coverage,
             summary: format!(
                 "the sensor that started at {} speaks again after the one that started at {}",
-                clock::rfc3339(start),
-                clock::rfc3339(other)
+                text::rfc3339(start),
+                text::rfc3339(other)
             ),
             fields: vec![
-                ("start", clock::rfc3339(start).into()),
-                ("other_start", clock::rfc3339(other).into()),
+                ("start", text::rfc3339(start).into()),
+                ("other_start", text::rfc3339(other).into()),
                 ("returns", u64::from(starts.returns).into()),
             ],
             slot: None,

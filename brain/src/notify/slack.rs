@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::clock::rfc3339;
 use crate::finding::Finding;
-use crate::text;
+use crate::text::{self, rfc3339};
 
 /// Slack's limits: blocks in a message, characters of a header, a section and one of its fields.
 const BLOCKS_MAX: usize = 50;

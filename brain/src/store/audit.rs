@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{FileError, failed};
 use crate::clock;
+use crate::text;
 
 /// A line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ impl Audit {
     ) -> Result<(), FileError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let line = Line {
-            time: clock::rfc3339(clock::now_ns()),
+            time: text::rfc3339(clock::now_ns()),
             user: user.to_owned(),
             action: action.to_owned(),
             target: target.to_owned(),

@@ -214,7 +214,7 @@ impl Report {
     fn basis(&self) -> String {
         let since = self
             .first_ns
-            .map_or_else(|| "nothing".to_owned(), |ns| format!("since {}", clock::rfc3339(ns)));
+            .map_or_else(|| "nothing".to_owned(), |ns| format!("since {}", text::rfc3339(ns)));
         format!("{} batches of {} hosts, {since}", self.batches, self.hosts)
     }
 
@@ -245,7 +245,7 @@ impl Report {
             "batches_unreadable": self.unreadable,
             "bytes_unreadable": damaged,
             "hosts": self.hosts,
-            "first": self.first_ns.map(clock::rfc3339),
+            "first": self.first_ns.map(text::rfc3339),
             "findings_given_up": self.given_up,
         });
         let all: Vec<Value> = self.rows.iter().map(row).chain([summary]).collect();
