@@ -29,7 +29,7 @@ const HOSTS: u64 = 8;
 
 /// Batches that there are of each for sensors that send what they can, and for how long there are
 /// some for those that do not: more than is sent, since a session that has no more is silent.
-const UNPACED: usize = 6_000;
+const UNPACED: usize = 24_000;
 const PACED: Duration = Duration::from_secs(120);
 
 /// Sockets that the sessions share: one would be one task's work.
