@@ -6,9 +6,9 @@
 //! **Evidence.** The starts of the sensor that took turns, which number its batches.
 //!
 //! **False positives.** A sensor that starts again sends what an earlier start left before anything
-//! of its own, so that it shows nothing. A machine that goes back to a snapshot of its running state
-//! shows it once, and so can one that starts twice with its clock set back between, while much of
-//! what it has to say still waits.
+//! of its own, so that it shows nothing. A machine that goes back to a snapshot of its running
+//! state shows it once, and so can one that starts twice with its clock set back between, while
+//! much of what it has to say still waits.
 //!
 //! **Method.** A start that was followed by another one never speaks again, unless there are two
 //! sensors. Copies of a running machine have the same start, and are not told apart.
