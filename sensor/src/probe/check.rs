@@ -103,8 +103,9 @@ impl Links {
 
     /// Takes what is held now as what should be held, after this process has changed it.
     pub(super) fn remember(&mut self) {
-        self.descriptors = links().into_values().collect();
-        let now = self.descriptors.iter().filter_map(|descriptor| ask(*descriptor));
+        // New links have no names yet; the next look gives them.
+        self.changed();
+        let now = links().into_values().filter_map(ask);
         self.others = now.filter(|link| link.interface.is_none()).map(|link| link.id).collect();
     }
 }
