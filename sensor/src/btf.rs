@@ -4,13 +4,18 @@
 //! offsets that they need and sets them as globals. Pure and bounded: any bytes give a value or an
 //! error. The format is described in the kernel's `Documentation/bpf/btf.rst`.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 /// Where the running kernel shows its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
+const VERSION: u8 = 1;
 const HEADER: usize = 24;
+/// Bytes that every type has: name, kind, and size or another type.
+const COMMON: usize = 12;
 /// Types in a kernel: about 150 000 today. A file that claims more is not a kernel's.
 const TYPES_MAX: usize = 4_000_000;
 /// Structures nested without a name, and modifiers around a type. Kernels have fewer than ten.
@@ -26,10 +31,12 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
     pub const FUNC_PROTO: u32 = 13;
     pub const VAR: u32 = 14;
     pub const DATASEC: u32 = 15;
@@ -141,7 +148,7 @@ impl<'a> Btf<'a> {
             flagged: info >> 31 != 0,
             name: word(self.types, at)?,
             target: word(self.types, at + 8)?,
-            body: at + 12,
+            body: at + COMMON,
         })
     }
 
@@ -165,6 +172,43 @@ impl<'a> Btf<'a> {
             .iter()
             .filter_map(|start| self.read(*start as usize).ok())
             .filter(move |found| found.kind == wanted && self.is_named(found.name, name))
+    }
+
+    /// Returns a type file with the wanted functions alone. They have the numbers that they have
+    /// here: each other type before the last of them is there without its name and its contents,
+    /// which are most of a kernel's types.
+    pub fn functions(&self, wanted: &HashSet<&str>) -> Vec<u8> {
+        let (mut types, mut strings) = (Vec::new(), vec![0]);
+        let mut last = 0;
+        for start in &self.starts {
+            let function = self.read(*start as usize).ok().filter(|t| t.kind == kind::FUNC);
+            let name = function.and_then(|function| self.text(function.name));
+            let (name, kind) = match name.filter(|name| wanted.contains(name)) {
+                Some(text) => {
+                    let at = strings.len() as u32;
+                    strings.extend_from_slice(text.as_bytes());
+                    strings.push(0);
+                    last = types.len() + COMMON;
+                    (at, kind::FUNC)
+                }
+                None => (0, kind::FWD),
+            };
+            [name, kind << 24, 0].iter().for_each(|word| types.extend(word.to_le_bytes()));
+        }
+        types.truncate(last);
+        let lengths = [HEADER, 0, types.len(), types.len(), strings.len()];
+        let mut file = MAGIC.to_le_bytes().to_vec();
+        file.extend([VERSION, 0]);
+        lengths.iter().for_each(|length| file.extend((*length as u32).to_le_bytes()));
+        file.extend(types);
+        file.extend(strings);
+        file
+    }
+
+    fn text(&self, offset: u32) -> Option<&'a str> {
+        let rest = self.strings.get(offset as usize..)?;
+        let name = rest.split(|byte| *byte == 0).next()?;
+        std::str::from_utf8(name).ok()
     }
 
     /// Returns the offset in bytes of `path`, such as `f_path.dentry`, inside a structure. Members

@@ -93,6 +93,37 @@ fn a_tracepoint_without_arguments_is_refused_rather_than_wrapped() {
     assert_eq!(btf.tracepoint_arguments("btf_trace_exit"), None);
 }
 
+/// Numbers of the functions of this name.
+fn numbers(btf: &Btf<'_>, name: &str) -> Vec<usize> {
+    let is_it = |start: &u32| {
+        let found = btf.read(*start as usize).expect("a known type");
+        found.kind == kind::FUNC && btf.is_named(found.name, name)
+    };
+    let numbered = btf.starts.iter().enumerate();
+    numbered.filter(|(_, start)| is_it(start)).map(|(index, _)| index + 1).collect()
+}
+
+#[test]
+fn functions_that_are_wanted_keep_their_numbers() {
+    let mut made = Builder::new();
+    made.structure(kind::STRUCT, "wanted", false, &[("x", 1, 0)]); // 1
+    made.structure(kind::FUNC_PROTO, "", false, &[]); // 2
+    made.plain(kind::FUNC, "other", 2, &[]); // 3
+    made.plain(kind::FUNC, "wanted", 2, &[]); // 4
+    made.plain(kind::FUNC, "wanted_too", 2, &[]); // 5
+    made.plain(kind::INT, "int", 4, &[32]); // 6
+    let bytes = made.bytes();
+    let whole = Btf::parse(&bytes).expect("a type file");
+    let kept = whole.functions(&["wanted", "wanted_too", "missing"].into());
+    let kept = Btf::parse(&kept).expect("a type file");
+    assert_eq!(numbers(&kept, "wanted"), [4]);
+    assert_eq!(numbers(&kept, "wanted_too"), [5]);
+    assert_eq!(numbers(&kept, "other"), [0; 0]);
+    assert_eq!(kept.starts.len(), 5, "what follows the last wanted one is not needed");
+    let none = whole.functions(&["missing"].into());
+    assert_eq!(Btf::parse(&none).expect("a type file").starts.len(), 0);
+}
+
 #[test]
 fn structures_that_contain_themselves_end() {
     let mut made = Builder::new();
@@ -114,6 +145,10 @@ fn the_running_kernel_is_understood() {
     assert!(btf.offset("sock", "__sk_common.skc_daddr").is_some());
     let arguments = btf.tracepoint_arguments("btf_trace_inet_sock_set_state");
     assert_eq!(arguments, Some(3));
+    let kept = btf.functions(&["commit_creds"].into());
+    assert!(kept.len() < bytes.len() / 2, "{} of {} bytes", kept.len(), bytes.len());
+    let kept = Btf::parse(&kept).expect("what is kept parses");
+    assert_eq!(numbers(&kept, "commit_creds"), numbers(&btf, "commit_creds"));
 }
 
 /// A structure without a name that holds itself many times over.
@@ -133,7 +168,9 @@ fn structures_that_hold_each_other_are_given_up() {
 proptest! {
     #[test]
     fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _parsed = Btf::parse(&bytes).map(|btf| btf.offset("file", "f_path.dentry"));
+        let parsed = Btf::parse(&bytes);
+        let _offset = parsed.as_ref().map(|btf| btf.offset("file", "f_path.dentry"));
+        let _kept = parsed.map(|btf| btf.functions(&["file"].into()));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Attaches one hook by the first of its ways that works.
 
-use std::{cell::OnceCell, collections::HashSet, error::Error};
+use std::{cell::OnceCell, collections::HashSet, error::Error, fs};
 
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, Endianness,
     programs::{FEntry, FExit, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint},
 };
 use nix::libc;
@@ -14,13 +14,14 @@ use super::{
     table::{self, Hook, SYSCALL},
     way::{self, Way},
 };
+use crate::btf::{Btf as KernelTypes, VMLINUX};
 
 /// What attaching needs to know of the kernel and of the settings.
 #[derive(Debug)]
 pub(super) struct Kernel<'a> {
     avoid: &'a [WayKind],
-    /// The kernel's types, read for the first way that names one of its functions: they are
-    /// megabytes, and a kernel that cannot have such a way needs none of them.
+    /// The functions of the kernel that ways name, read for the first such way: a kernel that
+    /// cannot have one needs none of them.
     types: OnceCell<Result<Btf, String>>,
 }
 
@@ -30,9 +31,20 @@ impl<'a> Kernel<'a> {
     }
 
     fn types(&self) -> Result<&Btf, String> {
-        let read = || Btf::from_sys_fs().map_err(|error| sentence(&error));
-        self.types.get_or_init(read).as_ref().map_err(Clone::clone)
+        self.types.get_or_init(types).as_ref().map_err(Clone::clone)
     }
+}
+
+/// Reads the kernel's types, and lets aya have what ways name of them: all would take 17 MiB, and
+/// these take 8, at a time when the maps are there already.
+fn types() -> Result<Btf, String> {
+    let functions: Vec<String> =
+        table::hooks().flat_map(|hook| hook.ways).flat_map(Way::functions).collect();
+    let wanted = functions.iter().map(String::as_str).collect();
+    let file = fs::read(VMLINUX).map_err(|error| sentence(&error))?;
+    let kept = KernelTypes::parse(&file).map_err(|error| sentence(&error))?.functions(&wanted);
+    drop(file);
+    Btf::parse(&kept, Endianness::default()).map_err(|error| sentence(&error))
 }
 
 /// Tries a hook's ways in order, and reports which one holds and why the better ones do not.

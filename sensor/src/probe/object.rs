@@ -15,7 +15,7 @@ use sensor_abi::{
 use zerocopy::IntoBytes as _;
 
 use super::{ProbeError, Settings, attach::sentence, files, offsets};
-use crate::netns;
+use crate::{memory, netns};
 
 /// The compiled kernel programs; empty when the sensor was built without a BPF toolchain.
 pub(super) static BYTES: &[u8] =
@@ -58,8 +58,10 @@ pub(super) fn load(settings: &Settings, left: &[(String, PathBuf)]) -> Result<Eb
     for (name, path) in left {
         loader.map_pin_path(name, path.as_path());
     }
+    // aya reads the kernel's types before anybody can say that they are not needed.
+    loader.btf(None);
+    memory::give_back();
     loader
-        .btf(None)
         .override_global("CONFIG", &config, true)
         .override_global("FILE_CALLS", &meanings[..], true)
         .override_global(LOG_LEVEL, &level, true)

@@ -134,6 +134,19 @@ impl Way {
         }
     }
 
+    /// Returns the functions that the kernel's types have to name for this way.
+    pub(super) fn functions(&self) -> Vec<String> {
+        let mut functions = Vec::new();
+        self.parts(&mut |part| match part {
+            Self::Fentry { function, .. } | Self::Fexit { function, .. } => {
+                functions.push(function.to_owned());
+            }
+            Self::Lsm { hook, .. } => functions.push(format!("bpf_lsm_{hook}")),
+            _ => {}
+        });
+        functions
+    }
+
     /// Calls `each` for every single way that this one consists of.
     pub(super) fn parts(&self, each: &mut dyn FnMut(Self)) {
         match self {
