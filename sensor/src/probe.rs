@@ -16,8 +16,8 @@ use self::files::WatchedFiles;
 use self::fixed::Fixed;
 use self::interfaces::Interfaces;
 pub use self::maps::Maps;
-use self::pins::Pins;
 pub use self::rings::Rings;
+use self::{attach::Kernel, pins::Pins};
 use crate::file::Watched;
 use crate::{
     drain::{Drain, ProgramLog},
@@ -331,12 +331,20 @@ impl Probes {
         let mut programs = object::load(settings, &left)?;
         maps::set_selves(&mut programs, [std::process::id(), 0])?;
         let files = WatchedFiles::new(&mut programs, &settings.files)?;
+        let mut interfaces = Interfaces::new(settings)?;
+        let kernel = Kernel::new(&settings.avoid);
+        if pins.as_ref().is_some_and(Pins::has_links) {
+            // The programs of an earlier process go on until these can be attached.
+            switch::load_ahead(&mut programs, settings, &kernel);
+            interfaces.load_ahead(&mut programs);
+        }
         let began = Instant::now();
         let taken_over = pins.as_ref().map_or(0, Pins::drop_links);
         let mut report = switch::all_off();
-        switch::bring_in_line(&mut programs, &mut report, settings);
+        switch::bring_in_line(&mut programs, &mut report, settings, &kernel);
+        drop(kernel);
         tuning::set(&mut programs, settings)?;
-        let interfaces = Interfaces::attach(&mut programs, settings)?;
+        interfaces.attach(&mut programs)?;
         report.extend(interfaces.report());
         let mut probes = Self {
             map_bytes: memory::of_maps(&programs),
@@ -504,7 +512,8 @@ impl Probes {
         // What somebody else did is told from what is done here.
         self.look();
         self.set_syscall_counting(false)?;
-        switch::bring_in_line(&mut self.programs, &mut self.report, settings);
+        let kernel = Kernel::new(&settings.avoid);
+        switch::bring_in_line(&mut self.programs, &mut self.report, settings, &kernel);
         tuning::set(&mut self.programs, settings)?;
         self.interfaces.choose(&mut self.programs, settings);
         self.report_interfaces();

@@ -1,6 +1,6 @@
 //! Attaches one hook by the first of its ways that works.
 
-use std::{cell::OnceCell, collections::HashSet, error::Error, fs};
+use std::{collections::HashSet, error::Error, fs, sync::OnceLock};
 
 use aya::{
     Btf, Ebpf, Endianness,
@@ -22,12 +22,12 @@ pub(super) struct Kernel<'a> {
     avoid: &'a [WayKind],
     /// The functions of the kernel that ways name, read for the first such way: a kernel that
     /// cannot have one needs none of them.
-    types: OnceCell<Result<Btf, String>>,
+    types: OnceLock<Result<Btf, String>>,
 }
 
 impl<'a> Kernel<'a> {
     pub(super) fn new(avoid: &'a [WayKind]) -> Self {
-        Self { avoid, types: OnceCell::new() }
+        Self { avoid, types: OnceLock::new() }
     }
 
     fn types(&self) -> Result<&Btf, String> {
@@ -81,6 +81,31 @@ pub(super) fn hook(programs: &mut Ebpf, hook: &Hook, kernel: &Kernel<'_>) -> Hoo
         }
     }
     report
+}
+
+/// Loads the programs of the way that [`hook`] is going to choose, so that attaching takes no time.
+pub(super) fn load_ahead(programs: &mut Ebpf, hook: &Hook, kernel: &Kernel<'_>) {
+    // Why a way is refused is said when it is attached.
+    let _chosen = hook.ways.iter().find(|way| ahead(programs, **way, kernel));
+}
+
+/// Returns whether the way can be attached, as far as the verifier decides.
+fn ahead(programs: &mut Ebpf, way: Way, kernel: &Kernel<'_>) -> bool {
+    if way.missing(kernel.avoid).is_some() {
+        return false;
+    }
+    match way {
+        // All of them are asked: one that is refused does not keep the others from being loaded.
+        Way::Most(ways) => ways.iter().filter(|way| ahead(programs, **way, kernel)).count() > 0,
+        Way::All(ways) => {
+            let all = ways.iter().all(|way| ahead(programs, *way, kernel));
+            if !all {
+                way.parts(&mut |part| unload(programs, part));
+            }
+            all
+        }
+        single => load(programs, single, kernel).is_ok(),
+    }
 }
 
 /// A way that holds, and what it had to do without.

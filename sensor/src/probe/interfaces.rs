@@ -49,12 +49,12 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// Attaches to every chosen interface.
-    pub(super) fn attach(programs: &mut Ebpf, settings: &Settings) -> Result<Self, NetnsError> {
+    /// Chooses interfaces; attaches to none yet.
+    pub(super) fn new(settings: &Settings) -> Result<Self, NetnsError> {
         let namespace = settings.scope.netns.clone();
         let opened = netns::inside(namespace.as_deref(), Netlink::open)?;
         let error = opened.as_ref().err().map(|e| format!("could not follow interfaces: {e}"));
-        let mut interfaces = Self {
+        Ok(Self {
             namespace,
             patterns: patterns(settings),
             attacher: Attacher::new(settings.xdp, settings.beside),
@@ -63,9 +63,24 @@ impl Interfaces {
             unreadable: Vec::new(),
             missing: Vec::new(),
             error,
-        };
-        interfaces.look(programs)?;
-        Ok(interfaces)
+        })
+    }
+
+    /// Loads what [`Self::attach`] attaches, so that it takes no time then.
+    pub(super) fn load_ahead(&mut self, programs: &mut Ebpf) {
+        let Some(Ok(links)) = self.netlink.as_mut().map(Netlink::links) else { return };
+        let wanted = self.wanted(links);
+        let loaded = netns::inside(self.namespace.as_deref(), || {
+            wanted.values().for_each(|link| Attacher::load_ahead(programs, link));
+        });
+        if let Err(error) = loaded {
+            debug!(%error, "the watched namespace may be gone");
+        }
+    }
+
+    /// Attaches to every chosen interface.
+    pub(super) fn attach(&mut self, programs: &mut Ebpf) -> Result<(), NetnsError> {
+        self.look(programs).map(drop)
     }
 
     /// Takes up what has changed since the last call; says whether anything has. Costs one system

@@ -3,7 +3,7 @@
 use aya::{
     Ebpf,
     maps::ProgramArray,
-    programs::{ProgramFd, SchedClassifier, Xdp},
+    programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 
 use sensor_abi::seen::Signal;
@@ -26,14 +26,34 @@ pub(super) fn switched_off() -> HookReport {
     HookReport::switched_off(NAME, Signal::Dns, LOST)
 }
 
+/// Loads both programs.
+pub(super) fn load_ahead(programs: &mut Ebpf) {
+    // Why one is refused is said when it is put to use.
+    let _refused = (arrived(programs).err(), left(programs).err());
+}
+
+fn arrived(programs: &mut Ebpf) -> Result<ProgramFd, ProgramError> {
+    let program = attach::typed::<Xdp>(programs, ARRIVED)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program.fd()?.try_clone()?)
+}
+
+fn left(programs: &mut Ebpf) -> Result<ProgramFd, ProgramError> {
+    let program = attach::typed::<SchedClassifier>(programs, LEFT)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program.fd()?.try_clone()?)
+}
+
 /// Loads both programs and puts them where the packet programs find them.
 pub(super) fn chain(programs: &mut Ebpf) -> HookReport {
-    let arrived = attach::typed::<Xdp>(programs, ARRIVED)
-        .and_then(|program| program.load().and_then(|()| Ok(program.fd()?.try_clone()?)))
+    let arrived = arrived(programs)
         .map_err(|error| attach::sentence(&error))
         .and_then(|fd| put(programs, ARRIVED_TABLE, &fd));
-    let left = attach::typed::<SchedClassifier>(programs, LEFT)
-        .and_then(|program| program.load().and_then(|()| Ok(program.fd()?.try_clone()?)))
+    let left = left(programs)
         .map_err(|error| attach::sentence(&error))
         .and_then(|fd| put(programs, LEFT_TABLE, &fd));
     let errors: Vec<String> = [("xdp", arrived), ("tc", left)]

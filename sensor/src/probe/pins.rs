@@ -66,6 +66,11 @@ impl Pins {
         entries.filter_map(|e| Some((e.file_name().into_string().ok()?, e.path()))).collect()
     }
 
+    /// Whether programs of an earlier process are attached.
+    pub(super) fn has_links(&self) -> bool {
+        fs::read_dir(&self.links).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Lets the programs of an earlier process go; returns how many links they had.
     pub(super) fn drop_links(&self) -> usize {
         let entries = fs::read_dir(&self.links).into_iter().flatten().flatten();

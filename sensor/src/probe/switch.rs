@@ -17,18 +17,31 @@ pub(super) fn all_off() -> Vec<HookReport> {
     hooks.chain([payload::switched_off()]).collect()
 }
 
+/// Loads what [`bring_in_line`] attaches, so that it takes no time then.
+pub(super) fn load_ahead(programs: &mut Ebpf, settings: &Settings, kernel: &attach::Kernel<'_>) {
+    let hooks = table::hooks().filter(|hook| wanted(hook, settings));
+    hooks.for_each(|hook| attach::load_ahead(programs, hook, kernel));
+    if wants_messages(settings) {
+        payload::load_ahead(programs);
+    }
+}
+
 /// Brings what is attached in line with what is wanted: what is wanted before and after is not
 /// touched. Packet programs are attached per interface, see `interfaces`.
-pub(super) fn bring_in_line(programs: &mut Ebpf, report: &mut [HookReport], settings: &Settings) {
+pub(super) fn bring_in_line(
+    programs: &mut Ebpf,
+    report: &mut [HookReport],
+    settings: &Settings,
+    kernel: &attach::Kernel<'_>,
+) {
     let needed: HashSet<&str> = programs_of(table::hooks().filter(|hook| wanted(hook, settings)));
     tracefs::visible(|| {
-        let kernel = attach::Kernel::new(&settings.avoid);
         for hook in table::hooks() {
             let Some(report) = report.iter_mut().find(|report| report.name == hook.name) else {
                 continue;
             };
             match (wanted(hook, settings), report.attached.is_some()) {
-                (true, false) => *report = attach::hook(programs, hook, &kernel),
+                (true, false) => *report = attach::hook(programs, hook, kernel),
                 (false, _) => {
                     attach::let_go(programs, hook, &needed);
                     *report = off(hook);
@@ -40,9 +53,8 @@ pub(super) fn bring_in_line(programs: &mut Ebpf, report: &mut [HookReport], sett
             }
         }
     });
-    let messages = settings.wants(Signal::Dns) || settings.wants(Signal::Tls);
     if let Some(report) = report.iter_mut().find(|report| report.name == payload::NAME) {
-        match (messages, report.attached.is_some()) {
+        match (wants_messages(settings), report.attached.is_some()) {
             (true, false) => *report = payload::chain(programs),
             (false, true) => {
                 payload::unchain(programs);
@@ -55,6 +67,10 @@ pub(super) fn bring_in_line(programs: &mut Ebpf, report: &mut [HookReport], sett
 
 fn wanted(hook: &Hook, settings: &Settings) -> bool {
     settings.wants(hook.signal)
+}
+
+fn wants_messages(settings: &Settings) -> bool {
+    settings.wants(Signal::Dns) || settings.wants(Signal::Tls)
 }
 
 fn off(hook: &Hook) -> HookReport {

@@ -59,6 +59,19 @@ impl Attacher {
         Self { mode, beside }
     }
 
+    /// Loads what [`Self::attach`] is likely to attach; the calling thread is in the interface's
+    /// namespace.
+    pub(super) fn load_ahead(programs: &mut Ebpf, link: &Link) {
+        let variant = Variant::of(link);
+        let arrival = match link.frames {
+            // No driver has its own way there.
+            Frames::Loopback | Frames::Ip => loaded_classifier(programs, variant.ingress()).err(),
+            _ => loaded_xdp(programs).err(),
+        };
+        // Why one is refused is said when it is attached.
+        let _refused = (arrival, loaded_classifier(programs, variant.egress()).err());
+    }
+
     /// Attaches both programs; the calling thread is in the interface's namespace.
     pub(super) fn attach(&self, programs: &mut Ebpf, link: &Link) -> Interface {
         let variant = Variant::of(link);
@@ -100,12 +113,7 @@ impl Attacher {
         link: &Link,
         mode: xdp::XdpMode,
     ) -> Result<XdpLinkId, ProgramError> {
-        let program = attach::typed::<Xdp>(programs, XDP)?;
-        if program.fd().is_err() {
-            program.load()?;
-            verified(XDP, program.info());
-        }
-        program.attach_to_if_index(link.index, mode)
+        loaded_xdp(programs)?.attach_to_if_index(link.index, mode)
     }
 
     /// Attaches by a link where the kernel has them (tcx, since 6.6); it goes when the sensor goes,
@@ -155,13 +163,29 @@ impl Attacher {
         name: &'static str,
         options: tc::TcAttachOptions,
     ) -> Result<SchedClassifierLinkId, ProgramError> {
-        let program = attach::typed::<SchedClassifier>(programs, name)?;
-        if program.fd().is_err() {
-            program.load()?;
-            verified(name, program.info());
-        }
-        program.attach_with_options(&link.name, side, options)
+        loaded_classifier(programs, name)?.attach_with_options(&link.name, side, options)
     }
+}
+
+fn loaded_xdp(programs: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
+    let program = attach::typed::<Xdp>(programs, XDP)?;
+    if program.fd().is_err() {
+        program.load()?;
+        verified(XDP, program.info());
+    }
+    Ok(program)
+}
+
+fn loaded_classifier<'a>(
+    programs: &'a mut Ebpf,
+    name: &str,
+) -> Result<&'a mut SchedClassifier, ProgramError> {
+    let program = attach::typed::<SchedClassifier>(programs, name)?;
+    if program.fd().is_err() {
+        program.load()?;
+        verified(name, program.info());
+    }
+    Ok(program)
 }
 
 fn verified(program: &str, info: Result<ProgramInfo, ProgramError>) {
